@@ -1,0 +1,23 @@
+"""The code that the lessons share. Importing this package is instant: nothing heavy loads until it is used.
+
+The modules, in the order in which data flows through them; imports go that way only:
+`errors`, `profiles`, `data`, `models`, `training`, `evaluation`, `generation`, and the command
+line over them (`cli`, started by `python -m helpers`).
+"""
+
+import os
+
+# Set before the tokenizers load: with it they do not warn, and cannot hang, when a process forks.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def start():
+    """Report the machine and the profile, and return the profile. Each lesson's first cell calls this."""
+    import platform
+
+    from helpers.profiles import choose
+
+    profile = choose()
+    print(f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPU cores")
+    print(f"P{str(profile)[1:]}")
+    return profile

@@ -1,0 +1,130 @@
+"""What happens beside the training steps: clocks, milestones, stopping, progress. None of it knows GPT-2.
+
+`Trainer` calls a callback at fixed moments; a callback answers through `control`.
+"""
+
+import signal
+import threading
+import time
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+
+
+class Clock(TrainerCallback):
+    """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
+
+    `elapsed`: wall time of training, evaluation and saving; `step_seconds`: of the optimizer steps alone.
+    """
+
+    def __init__(self):
+        self.started = time.perf_counter()
+        self.step_seconds = self.before = 0.0
+        self.step_began = None
+
+    def elapsed(self) -> float:
+        """Seconds since this object was made, plus those of the run that is resumed."""
+        return self.before + time.perf_counter() - self.started
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.log_history:  # resumed
+            self.before = state.log_history[-1]["elapsed"]
+            self.step_seconds = state.log_history[-1]["step_seconds"]
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.step_began = time.perf_counter()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        # The loss is fetched before this call, so on a GPU too the step is really over.
+        if "loss" in logs and self.step_began is not None:
+            self.step_seconds += time.perf_counter() - self.step_began
+            self.step_began = None
+        state.log_history[-1] |= {"elapsed": self.elapsed(), "step_seconds": self.step_seconds}
+
+
+class Milestones(TrainerCallback):
+    """Evaluates and saves a checkpoint at evenly spaced steps, the last included; saves every few minutes too."""
+
+    def __init__(self, steps: int, count: int, save_minutes: float = 5.0):
+        self.steps = {round(steps * (number + 1) / count) for number in range(count)}
+        self.save_minutes, self.saved = save_minutes, time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_evaluate = state.global_step in self.steps
+        late = time.perf_counter() - self.saved > 60 * self.save_minutes
+        control.should_save = control.should_evaluate or late
+
+    def on_save(self, args, state, control, **kwargs):
+        self.saved = time.perf_counter()
+
+
+class StopRequest(TrainerCallback):
+    """Ends the run after the current step, evaluated and saved, on Ctrl-C (the notebook's ■) or SIGTERM.
+
+    `stop()` asks the same from a button. A second Ctrl-C interrupts at once.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._previous = {}
+
+    def stop(self, *_) -> None:
+        """Ask for the end of the run."""
+        self.requested = True
+        self._restore()
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if threading.current_thread() is threading.main_thread():  # Python delivers signals only there
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self.stop)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.requested:
+            control.should_training_stop = control.should_evaluate = control.should_save = True
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self._restore()
+
+    def _restore(self):
+        if threading.current_thread() is threading.main_thread():
+            while self._previous:
+                signal.signal(*self._previous.popitem())
+
+
+class Deadline(TrainerCallback):
+    """Ends a run that overshoots its budget, since a machine can get slower after it was measured."""
+
+    def __init__(self, clock: Clock, seconds: float, stop: StopRequest):
+        self.clock, self.seconds, self.stop = clock, seconds, stop
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if self.clock.elapsed() > self.seconds:
+            self.stop.requested = True
+
+
+class ProgressBar(TrainerCallback):
+    """A tqdm bar with the loss, the validation perplexity and the training speed in tokens a second."""
+
+    def __init__(self, tokens_per_step: int):
+        self.tokens_per_step, self.bar, self.shown = tokens_per_step, None, {}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="training")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if self.bar is None:
+            return
+        if "loss" in logs:
+            self.shown["loss"] = f"{logs['loss']:.2f}"
+            self.bar.update(state.global_step - self.bar.n)
+        if "eval_perplexity" in logs:
+            self.shown["validation perplexity"] = f"{logs['eval_perplexity']:.1f}"
+        seconds = state.log_history[-1].get("step_seconds")
+        if seconds:
+            self.shown["tokens/s"] = f"{state.global_step * self.tokens_per_step / seconds:,.0f}"
+        self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.close()

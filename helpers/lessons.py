@@ -1,0 +1,75 @@
+"""Executes the lessons without a browser.
+
+    python -m helpers.lessons run [NAME ...]      executed copies in runs/
+    python -m helpers.lessons store [NAME ...]    stored in place, clean, with the tiny profile
+
+A NAME is the start of a lesson's name, such as 05; without one, all lessons run in order. The model that
+lesson 05 trains goes to a temporary folder: your own `fine_tuned_gpt2` is not touched.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def execute(lesson: Path) -> nbformat.NotebookNode:
+    """The lesson with the outputs of a run from top to bottom. Raises CellExecutionError where a cell fails."""
+    notebook = nbformat.read(lesson, as_version=4)
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}},
+                   store_widget_state=False).execute()  # fmt: skip
+    return clean(notebook)
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without what differs from machine to machine: times, Python's version, widget states."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": tags} if tags else {}
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            output.get("metadata", {}).clear()
+    return notebook
+
+
+def main() -> int:
+    """Execute what the command line names; 1 where a lesson failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "store"))
+    parser.add_argument("names", nargs="*", metavar="NAME", default=[""])
+    options = parser.parse_args()
+    lessons = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name.startswith(tuple(options.names))]
+    folder = NOTEBOOKS if options.what == "store" else ROOT / "runs"
+    folder.mkdir(exist_ok=True)
+    os.environ["JUPYTER_PLATFORM_DIRS"] = "1"  # else jupyter_core warns about a coming change
+    if options.what == "store":
+        os.environ["GPT2_TUTORIAL_PROFILE"] = "tiny"
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["GPT2_TUTORIAL_HOME"] = home
+        for lesson in lessons:
+            began = time.time()
+            print(f"{lesson.name} ...", end=" ", flush=True)
+            try:
+                notebook = execute(lesson)
+            except CellExecutionError as error:
+                print(f"failed\n{error}", file=sys.stderr)
+                return 1
+            nbformat.write(notebook, folder / lesson.name)
+            print(f"{time.time() - began:.0f} s", flush=True)
+    print(f"The executed lessons are in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Loading, scoring and saving a GPT-2 (lesson 04)."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from helpers.errors import TutorialError
+from helpers.profiles import MODEL_FOLDER, Profile, choose, home
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
+
+SUMMARY = "training_summary.json"
+SETTINGS = "training_settings.json"
+# What a model folder of ours may hold: `replace_folder` refuses to touch one with anything else in it.
+_OURS = {
+    SUMMARY, SETTINGS, "README.md", "config.json", "generation_config.json", "model.safetensors",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+    "added_tokens.json", "chat_template.jinja",
+}  # fmt: skip
+
+
+def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
+    """The model in evaluation mode and its tokenizer, from the Hub or a folder; weights in fp32.
+
+    `dropout` replaces the three dropout probabilities of the configuration. Raises TutorialError where
+    there is no model, where it is broken, or where the Hub is needed and cannot be reached.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    if Path(source).is_dir():
+        logging.disable_progress_bar()  # a local model loads in a second; a download keeps its bar
+    logging.set_verbosity_error()  # among others, a note that GPT-2's loss_type is not set
+    options = {} if dropout is None else dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), dropout)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source))
+        model = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32, **options)
+    except Exception as error:  # a missing file, a broken file and a lost connection raise a dozen types
+        raise TutorialError(_why_not(source, error)) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    return model.to(device).eval(), tokenizer
+
+
+def _why_not(source: str | Path, error: Exception) -> str:
+    reason = f"{type(error).__name__}: {(str(error).strip() or 'no details').splitlines()[0]}"
+    if Path(source).is_dir():
+        return f"The model in {source} is incomplete or broken ({reason}); delete the folder and make it again."
+    if "afetensor" in reason or "eserializing" in reason:  # a file came, but not all of it
+        return f"The downloaded weights of {source} are incomplete ({reason}); delete them from HF_HOME and run again."
+    return (
+        f"{source} could not be fetched from the Hugging Face Hub ({reason}): check the connection and run this "
+        "again, or choose the profile tiny, which needs none."
+    )
+
+
+def model_folder(name: str | Path | None = None) -> Path:
+    """Where a model is saved and looked for: `fine_tuned_gpt2` in `home()`; a relative `name` is taken from there."""
+    return home() / Path(name or MODEL_FOLDER).expanduser()
+
+
+def load_fine_tuned(name: str | Path | None = None, device: str = "cpu"):
+    """The model and tokenizer in a model folder, as `load` gives them. Raises TutorialError where there is none."""
+    folder = model_folder(name)
+    _finish_replacing(folder)
+    if not (folder / "config.json").is_file():
+        raise TutorialError(f"There is no model in {folder}; train one with: python -m helpers train")
+    return load(folder, device)
+
+
+def trained_on(name: str | Path | None = None) -> Profile:
+    """The profile that the model in a folder was trained with. Raises TutorialError where that was your own text."""
+    try:
+        summary = json.loads((model_folder(name) / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        summary = {}
+    profile = choose(summary.get("profile"), "cpu")
+    if summary.get("dataset", profile.dataset) != profile.dataset:
+        raise TutorialError("This model was trained on a text of your own; name the text to score with --text.")
+    return profile
+
+
+def token_losses(model: "GPT2LMHeadModel", ids: torch.Tensor) -> torch.Tensor:
+    """The loss of each token of `ids` (batch, length) but the first, in nats: shape (batch, length - 1).
+
+    Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
+    """
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (batch, length - 1, vocab)
+    return F.cross_entropy(logits.transpose(1, 2).float(), ids[:, 1:], reduction="none")  # (batch, length - 1)
+
+
+@torch.no_grad()
+def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | None = None, progress=None):
+    """Sum of token losses in nats, and the number of tokens scored, over a stream `ids` (tokens,).
+
+    Window k starts at token k * stride and is at most `block` long. Each token is scored once, in the
+    first window that predicts it; a window's first token is never scored there, since nothing stands before
+    it. So stride = block is fast and leaves out one token a window; a smaller stride gives every token
+    at least block - stride tokens of context. Scored in fp32, sums in fp64. `progress` wraps the list of batches
+    (a tqdm class). Method: https://huggingface.co/docs/transformers/perplexity
+    """
+    stride = stride or block
+    if not 0 < stride <= block:
+        raise TutorialError(f"The stride must be from 1 to the block, {block}, not {stride}.")
+    if len(ids) < 2:
+        raise TutorialError("The text has fewer than two tokens, so there is nothing to predict; use a longer text.")
+    windows, scored_up_to = [], 0
+    for start in range(0, len(ids) - 1, stride):
+        end = min(start + block, len(ids))
+        windows.append((start, end, max(scored_up_to, start + 1)))  # its tokens, and the first that it scores
+        scored_up_to = end
+        if end == len(ids):
+            break
+    at_once = max(1, 2**26 // (block * model.config.vocab_size))  # logits of at most 256 MiB
+    full = [window for window in windows if window[1] - window[0] == block]
+    batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
+    batches += [[window] for window in windows if window[1] - window[0] < block]
+    total, count = 0.0, 0
+    was_training = model.training
+    model.eval()
+    for batch in progress(batches) if progress else batches:
+        rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(np.int64)  # (batch, length)
+        losses = token_losses(model, torch.from_numpy(rows).to(model.device)).double().cpu()
+        for row, (start, end, first) in zip(losses, batch, strict=True):
+            total += row[first - start - 1 :].sum().item()
+            count += end - first
+    model.train(was_training)
+    return total, count
+
+
+def save(model, tokenizer, folder: Path, summary: dict, settings: dict) -> None:
+    """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
+
+    Raises TutorialError for a folder that holds anything but a model of ours, and for a full disk.
+    """
+    check_replaceable(folder)
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        tokenizer.save_pretrained(new)
+        model.save_pretrained(new)
+        for name, content in ((SUMMARY, summary), (SETTINGS, settings)):
+            (new / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        reason = error.strerror or error
+        raise TutorialError(f"The model could not be written to {folder} ({reason}); free some space.") from error
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise TutorialError unless `folder` is missing, empty, or a model folder of ours with nothing else in it."""
+    _finish_replacing(folder)
+    if folder.exists() and not folder.is_dir():
+        raise TutorialError(f"{folder} is a file, so no model can be saved there; choose another --output-dir.")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and (SUMMARY not in names or names - _OURS):
+        stranger = sorted(names - _OURS or names)[0]
+        raise TutorialError(
+            f"{folder} holds files that are not ours ({stranger}), and nothing was overwritten; "
+            "move them or choose another --output-dir."
+        )
+
+
+def _finish_replacing(folder: Path) -> None:
+    """After a kill between the two renames of `save`, put the old model back in its place."""
+    old = folder.with_name(folder.name + ".old")
+    if old.exists() and not folder.exists():
+        old.replace(folder)
+
+
+def base(profile: Profile):
+    """The profile's model before fine-tuning, ready to train, and its tokenizer."""
+    return load(profile.model, profile.device, profile.dropout)

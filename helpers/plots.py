@@ -1,0 +1,82 @@
+"""The plots of the series: one look, labelled axes, colours that colour-blind readers can tell apart."""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
+SIZE = (8.0, 3.6)  # inches
+
+
+def new_axes(title: str, xlabel: str, ylabel: str, figure: Figure | None = None) -> Axes:
+    """Empty axes in the look of the series; draw on them, then call `show()`."""
+    figure = figure or plt.figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def show() -> None:
+    """Show the figure drawn last."""
+    plt.show()
+
+
+def bars(labels: list[str], values: list[float], title: str, xlabel: str, colour=BLUE, form="{:,.0f}") -> Axes:
+    """Horizontal bars, the first on top, each with its value written beside it."""
+    axes = new_axes(title, xlabel, "")
+    drawn = axes.barh(labels, values, color=colour)
+    axes.bar_label(drawn, [form.format(value) for value in values], padding=4)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.grid(visible=False, axis="y")
+    return axes
+
+
+def smooth(values: list[float], weight: float = 0.9) -> list[float]:
+    """The exponential moving average of `values`, corrected for its start (as in Adam, Kingma and Ba 2015)."""
+    average, result = 0.0, []
+    for number, value in enumerate(values, start=1):
+        average = weight * average + (1 - weight) * value
+        result.append(average / (1 - weight**number))
+    return result
+
+
+def draw_losses(history: list[dict], axes: Axes, before: float | None = None) -> None:
+    """The losses in a `Trainer`'s `state.log_history` over its steps; `before`: the validation loss at step 0."""
+    training = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    validation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    if before is not None:
+        validation.insert(0, (0, before))
+    if training:
+        steps, losses = zip(*training, strict=True)
+        axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=1, label="training, each step")
+        axes.plot(steps, smooth(list(losses)), color=BLUE, label="training, smoothed")
+    if validation:
+        axes.plot(*zip(*validation, strict=True), color=RED, marker="o", label="validation")
+    if training or validation:
+        axes.legend(frameon=False)
+
+
+def plot_losses(history: list[dict], before: float | None = None) -> None:
+    """Show the loss curves of a run; see `draw_losses`."""
+    draw_losses(history, new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)"), before)
+    show()
+
+
+def losses_as_html(history: list[dict], before: float | None = None) -> str:
+    """The loss curves as an `<img>` tag. Drawn without pyplot, which must not be used while a cell runs callbacks."""
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure)
+    draw_losses(history, axes, before)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=80)
+    return f'<img alt="loss curves" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'

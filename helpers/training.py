@@ -1,0 +1,341 @@
+"""Fine-tuning with Hugging Face's `Trainer`: planned, resumable, with losses that are right (lesson 05)."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.utils import logging
+
+from helpers.callbacks import Clock, Deadline, Milestones, StopRequest
+from helpers.data import Blocks, prepare
+from helpers.errors import TutorialError
+from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, save, score
+from helpers.profiles import Profile, home
+
+EVALUATION_SHARE = 0.2  # of a time budget, at most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, decided once before its first step and kept for a resumed run."""
+
+    steps: int  # optimizer steps to take
+    full_steps: int  # steps that all epochs would take
+    evaluations: int  # how often to evaluate during the run
+    validation_tokens: int  # how much of the validation text to use, each time the same part
+    seconds_per_step: float | None  # as measured; None: there is no budget, so nothing was measured
+    validation_loss_before: float = math.nan
+    scored_tokens: int = 0
+
+    def __str__(self) -> str:
+        if self.seconds_per_step is None or self.steps == self.full_steps:
+            return f"Training all {self.steps:,} steps."
+        full, share = self.full_steps * self.seconds_per_step, self.steps / self.full_steps
+        return (
+            f"A step takes {self.seconds_per_step:.2f} s here, so all {self.full_steps:,} steps would take "
+            f"{_duration(full)}. Training {self.steps:,} steps, {share:.1%} of them, fits the budget."
+        )
+
+
+class ScoredTrainer(Trainer):
+    """`Trainer` with an `evaluate` that sums the losses of all tokens and divides by their number.
+
+    The library's own averages over rows, and so weighs a token in a short row more than one in a long row.
+    """
+
+    block: int
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """`eval_loss` in nats a token and `eval_perplexity`, over the stream `eval_dataset` in blocks; logged."""
+        total, count = score(self.model, self.eval_dataset, self.block)
+        metrics = {"eval_loss": total / count, "eval_perplexity": math.exp(total / count)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: np.ndarray) -> dict:
+    """All that decides the result of a run. Two runs with equal settings on one machine are the same run."""
+    settings = {name: value for name, value in dataclasses.asdict(profile).items() if name not in ("why", "model")}
+    digest = hashlib.sha256(train_tokens.tobytes() + validation_tokens.tobytes()).hexdigest()
+    return {**settings, "model": profile.model_name, "data": digest[:16], "processes": process_count()}
+
+
+def run_folder(settings: dict, output: Path) -> Path:
+    """Where the checkpoints of the run with these settings go: one folder a run."""
+    digest = hashlib.sha256(json.dumps([settings, str(output)], sort_keys=True).encode()).hexdigest()
+    return home() / "checkpoints" / f"{output.name}-{digest[:8]}"
+
+
+def finished(output: Path, settings: dict) -> dict | None:
+    """The summary in `output` where a run with the same settings has been completed there, else None."""
+    try:
+        summary = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
+        same = json.loads((output / SETTINGS).read_text(encoding="utf-8")) == settings
+    except (OSError, ValueError):
+        return None
+    return summary if same and not summary["stopped_early"] else None
+
+
+def find_checkpoint(folder: Path, settings: dict, named: str | None = None) -> Path | None:
+    """The newest whole checkpoint in a run's folder, or the one `named`, which must come from such a run."""
+    if named is None:
+        whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+        return max(whole, key=_step_of, default=None)
+    checkpoint = Path(named)
+    if not _is_whole(checkpoint):
+        raise TutorialError(f"{checkpoint} is not a whole checkpoint; leave --resume out to go on from the newest one.")
+    try:
+        theirs = json.loads((checkpoint.parent / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        theirs = {}
+    different = sorted(name for name in settings if theirs.get(name) != settings[name])
+    if different:
+        names = ", ".join(different)
+        raise TutorialError(f"{checkpoint} comes from a run with another {names}; use the same settings.")
+    return checkpoint
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:  # the Trainer writes this file last
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (checkpoint / "model.safetensors").is_file()
+
+
+def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path,
+          callbacks=(), resume: str | bool = True) -> dict:  # fmt: skip
+    """Fine-tune `model` in place, save the best by validation loss to `output`, and return the summary.
+
+    `train_tokens` and `validation_tokens` are streams of ids (tokens,). An unfinished run with the same settings is
+    continued: from its newest checkpoint, or from the one that `resume` names; with False it starts afresh.
+    `callbacks` watch. Raises TutorialError for a text
+    that is too short, a checkpoint of other settings, or an `output` that must not be replaced.
+    """
+    clock, stop = Clock(), StopRequest()
+    check_replaceable(output)
+    blocks = Blocks(train_tokens, profile.block)
+    settings = settings_of(profile, train_tokens, validation_tokens)
+    folder = run_folder(settings, output)
+    checkpoint = find_checkpoint(folder, settings, None if resume is True else resume) if resume else None
+    folder = checkpoint.parent if checkpoint else folder
+    plan = _plan_of(folder, checkpoint, model, blocks, validation_tokens, profile, settings)
+    if is_first_process():
+        print(f"Going on from step {_step_of(checkpoint):,} of {plan.steps:,}." if checkpoint else plan, flush=True)
+
+    # GPT-2 shifts its labels inside, but Trainer takes it for a model that does not, and then divides by a
+    # token count that includes each row's first token, which is never predicted: losses came out as
+    # (block - 1) / block of the true ones. With this line the model averages its loss itself.
+    model.accepts_loss_kwargs = False
+    watchers = [clock, stop, Milestones(plan.steps, plan.evaluations)]
+    if profile.minutes:
+        watchers.append(Deadline(clock, 60 * profile.minutes, stop))
+    with _quiet():
+        trainer = ScoredTrainer(
+            model=model, args=_arguments(profile, plan, folder), train_dataset=blocks,
+            eval_dataset=validation_tokens[: plan.validation_tokens], callbacks=[*watchers, *callbacks],
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)  # our callbacks report
+        trainer.block = profile.block
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        model.eval()
+        model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
+        summary = _summary(trainer, plan, profile, settings, checkpoint)
+        summary["stopped_early"] = trainer.state.global_step < plan.steps
+        if trainer.is_world_process_zero():
+            summary["seconds"] = round(clock.elapsed(), 1)
+            save(model, tokenizer, output, summary, settings)
+            if not summary["stopped_early"]:
+                shutil.rmtree(folder, ignore_errors=True)
+    return summary
+
+
+def ensure_model(profile: Profile, callbacks=()):
+    """The fine-tuned model, its tokenizer, and a sentence on where it comes from.
+
+    Where lesson 05 has saved none yet, `tiny` is trained here in a minute, as that lesson does it; of
+    `gpt2` the model before fine-tuning is taken.
+    """
+    folder = model_folder()
+    if (folder / SUMMARY).is_file():
+        return *load_fine_tuned(device=profile.device), "This is the model that you fine-tuned."
+    model, tokenizer = base(profile)
+    if profile.name == "gpt2":
+        return model, tokenizer, "You have not fine-tuned a model yet (lesson 05 does): this is GPT-2 as published."
+    train(model, tokenizer, *prepare(profile, tokenizer), profile, folder, callbacks)
+    return model, tokenizer, "There was no fine-tuned model yet, so it was trained just now, as in lesson 05."
+
+
+def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
+    never = 10**9  # Milestones decides when to evaluate and save
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=plan.steps,
+        per_device_train_batch_size=profile.rows_at_once,
+        gradient_accumulation_steps=_accumulation(profile),
+        learning_rate=profile.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=round(profile.warmup * plan.steps),
+        weight_decay=profile.weight_decay,
+        use_cpu=profile.device == "cpu",
+        bf16=profile.precision == "bf16",
+        fp16=profile.precision == "fp16",
+        seed=profile.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is not a number must be seen, not replaced
+        eval_strategy="steps",
+        eval_steps=never,
+        save_strategy="steps",
+        save_steps=never,
+        save_total_limit=1,  # beside the best one
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        dataloader_pin_memory=profile.device == "cuda",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+
+
+def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile: Profile, settings: dict) -> Plan:
+    """The plan of the run in `folder`: the one it was started with, or a new one, written there."""
+    file = folder / "plan.json"
+    if checkpoint:
+        return Plan(**json.loads(file.read_text(encoding="utf-8")))
+    plan = make_plan(model, blocks, validation_tokens, profile)
+    total, count = score(model, validation_tokens[: plan.validation_tokens], profile.block)
+    plan = dataclasses.replace(plan, validation_loss_before=total / count, scored_tokens=count)
+    if is_first_process():
+        shutil.rmtree(folder, ignore_errors=True)  # what a run left that was killed before its first checkpoint
+        folder.mkdir(parents=True)
+        file.write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
+        (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+    return plan
+
+
+def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Profile) -> Plan:
+    """How many steps to take: all of the epochs or, with a budget in minutes, as many as fit into it.
+
+    The cost of a step is measured on the real model and data; the weights stay as they are.
+    """
+    batches = math.ceil(len(blocks) / (profile.rows_at_once * process_count()))
+    full = max(1, round(profile.epochs * math.ceil(batches / _accumulation(profile))))
+    if not profile.minutes:
+        return Plan(full, full, min(full, 2 * math.ceil(profile.epochs)), len(validation_tokens), None)
+    began = time.perf_counter()
+    step = _measure_step(model, blocks, profile)
+    part = time.perf_counter()
+    score(model, validation_tokens[: profile.block], profile.block)
+    per_token = (time.perf_counter() - part) / min(len(validation_tokens), profile.block)
+    evaluations = 3
+    left = 60 * profile.minutes - (part - began)
+    affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
+    used = int(min(len(validation_tokens), max(affordable, profile.block)))
+    # A checkpoint holds 12 bytes a parameter (weights and two moments), written at some 300 MB a second.
+    saving = (evaluations + 1) * 12 * model.num_parameters() / 300e6
+    left -= (evaluations + 1) * used * per_token + saving
+    steps = max(1, min(full, int(left / step)))
+    return Plan(steps, full, min(steps, evaluations), used, step)
+
+
+def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
+    """Seconds for an optimizer step: the second of two, taken at learning rate 0, which leaves the weights alone."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
+    rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
+    ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
+    model.train()
+    seconds = 0.0
+    with torch.random.fork_rng():  # dropout must not change what the run draws
+        for _ in range(2):
+            began = time.perf_counter()
+            for _ in range(_accumulation(profile)):
+                with torch.autocast(profile.device, dtype, enabled=dtype is not None):
+                    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+                loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()  # waits for a GPU
+            seconds = time.perf_counter() - began
+    model.eval()
+    return seconds
+
+
+def _summary(trainer: Trainer, plan: Plan, profile: Profile, settings: dict, checkpoint) -> dict:
+    """`training_summary.json`: of the model that was kept, the best by validation loss."""
+    state = trainer.state
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    edge = max(1, len(losses) // 20)  # a step's loss is noisy: the mean of the first and the last twentieth
+    per_step = profile.rows_at_once * _accumulation(profile) * process_count() * profile.block
+    steps = state.best_global_step or state.global_step
+    before, after = plan.validation_loss_before, state.best_metric
+    return {
+        "profile": profile.name,
+        "model": profile.model_name,
+        "dataset": profile.dataset,
+        "device": profile.device,
+        "precision": profile.precision,
+        "processes": process_count(),
+        "epochs": round(profile.epochs * steps / plan.full_steps, 4),
+        "steps": steps,
+        "tokens_seen": steps * per_step,
+        "seconds": None,
+        "tokens_per_second": round(state.global_step * per_step / state.log_history[-1]["step_seconds"], 1),
+        "train_loss_first": sum(losses[:edge]) / edge,
+        "train_loss_last": sum(losses[-edge:]) / edge,
+        "validation_loss_before": before,
+        "validation_loss_after": after,
+        "perplexity_before": math.exp(before),
+        "perplexity_after": math.exp(after),
+        "validation_tokens": plan.scored_tokens,
+        "resumed_from_step": _step_of(checkpoint) if checkpoint else None,
+        "stopped_early": None,
+    }
+
+
+class _quiet:
+    """Within it, transformers shows no bars for loading and saving, and no warnings."""
+
+    def __enter__(self):
+        self.before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_):
+        logging.set_verbosity(self.before[0])
+        if self.before[1]:
+            logging.enable_progress_bar()
+
+
+def _accumulation(profile: Profile) -> int:
+    return max(1, profile.batch_size // (profile.rows_at_once * process_count()))
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"

@@ -1,0 +1,109 @@
+"""What moves in the lessons: the live loss plot (lesson 05) and the prompt box (lesson 06).
+
+Only what ipywidgets 7.7 and 8 share, and everything on the main thread: so it works in JupyterLab, VS Code and Colab.
+"""
+
+import html
+import time
+from dataclasses import replace
+
+import ipywidgets
+from IPython.display import display
+from transformers import TrainerCallback
+
+from helpers.errors import TutorialError
+from helpers.generation import Sampling, stream_text
+from helpers.plots import losses_as_html
+
+REFRESH = 1.0  # seconds between two drawings
+
+
+def show_widget(widget: ipywidgets.Widget, note: str) -> None:
+    """Display `widget`; where none can be shown, as on GitHub, `note` stands in its place."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": note}, raw=True)
+
+
+class LivePlot(TrainerCallback):
+    """Loss curves that grow while `Trainer` works, and vanish when it is done.
+
+    `history` is then the log to draw the final curves from, with `plots.plot_losses`.
+    """
+
+    def __init__(self, before: float | None = None):
+        self.before, self.drawn, self.history = before, 0.0, []
+        self.picture = ipywidgets.HTML()
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        show_widget(self.picture, "(Here the loss curves grow while the cell runs.)")
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if time.monotonic() - self.drawn < REFRESH:
+            return
+        entry = state.log_history[-1]
+        left = (state.max_steps - state.global_step) * entry["elapsed"] / max(1, state.global_step)
+        self.picture.value = (
+            f"{losses_as_html(state.log_history, self.before)}<br>step {state.global_step:,} of {state.max_steps:,}, "
+            f"{entry['elapsed']:.0f} s so far, about {left:.0f} s to go"
+        )
+        self.drawn = time.monotonic()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.picture.value = ""
+        self.history = state.log_history
+
+
+class PromptBox:
+    """A text area, **Generate**, **Regenerate** (another text for the same prompt), and what the model wrote.
+
+    `show()` displays it; `write(prompt)` does the same from code, where no widget can be shown.
+    """
+
+    def __init__(self, model, tokenizer, sampling: Sampling | None = None, prompt: str = ""):
+        self.model, self.tokenizer = model, tokenizer
+        self.sampling = sampling or Sampling()
+        self.texts: list[tuple[str, int, str]] = []  # (prompt, seed, continuation), all so far
+        self.busy = False
+        wide = ipywidgets.Layout(width="100%", max_width="800px")
+        self.prompt = ipywidgets.Textarea(prompt, description="Prompt", placeholder="Type a few words", layout=wide)
+        self.generate = ipywidgets.Button(description="Generate", button_style="primary", tooltip="Continue the prompt")
+        self.again = ipywidgets.Button(description="Regenerate", tooltip="Another text for the same prompt")
+        self.output = ipywidgets.HTML(layout=wide)
+        self.box = ipywidgets.VBox([self.prompt, ipywidgets.HBox([self.generate, self.again]), self.output])
+        self.generate.on_click(lambda _: self._clicked(self.prompt.value))
+        # Regenerate repeats the prompt of the last text, also when the text area holds another one by now.
+        self.again.on_click(lambda _: self._clicked(self.texts[-1][0] if self.texts else self.prompt.value))
+
+    def show(self) -> None:
+        """Display the box under the cell."""
+        show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
+
+    def write(self, prompt: str) -> str:
+        """A continuation of `prompt`; each call draws with the next seed. Raises TutorialError for a blank prompt."""
+        text = ""
+        for piece in stream_text(self.model, self.tokenizer, prompt, self.sampling):
+            text += piece
+            self._draw(prompt, text)
+        self.texts.append((prompt, self.sampling.seed, text))
+        self.sampling = replace(self.sampling, seed=self.sampling.seed + 1)
+        return text
+
+    def _clicked(self, prompt: str) -> None:
+        if self.busy:  # a second click while a text is written; it arrives only through nested event loops
+            return
+        self.busy = True
+        for button in (self.generate, self.again):
+            button.disabled = True
+        try:
+            self.write(prompt)
+        except TutorialError as error:
+            self.output.value = f"<i>{html.escape(str(error))}</i>"
+        finally:
+            self.busy = False
+            for button in (self.generate, self.again):
+                button.disabled = False
+
+    def _draw(self, prompt: str, text: str) -> None:
+        style = "white-space: pre-wrap; font-family: serif; font-size: 110%; line-height: 1.4"
+        # Escaped: whatever stands in a prompt or comes from a model is text, never markup.
+        self.output.value = f'<div style="{style}"><b>{html.escape(prompt)}</b>{html.escape(text)}</div>'
