@@ -3,12 +3,15 @@
 `Trainer` calls a callback at fixed moments; a callback answers through `control`.
 """
 
+import math
 import signal
 import threading
 import time
 
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
+
+from helpers.errors import TutorialError
 
 
 class Clock(TrainerCallback):
@@ -71,7 +74,7 @@ class StopRequest(TrainerCallback):
     def stop(self, *_) -> None:
         """Ask for the end of the run."""
         self.requested = True
-        self._restore()
+        self.release()
 
     def on_train_begin(self, args, state, control, **kwargs):
         if threading.current_thread() is threading.main_thread():  # Python delivers signals only there
@@ -82,13 +85,22 @@ class StopRequest(TrainerCallback):
         if self.requested:
             control.should_training_stop = control.should_evaluate = control.should_save = True
 
-    def on_train_end(self, args, state, control, **kwargs):
-        self._restore()
-
-    def _restore(self):
+    def release(self) -> None:
+        """Give the signals back to whom they belonged."""
         if threading.current_thread() is threading.main_thread():
             while self._previous:
                 signal.signal(*self._previous.popitem())
+
+
+class Divergence(TrainerCallback):
+    """Ends a run whose loss is no longer a number: nothing can be learned from there."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise TutorialError(
+                f"The loss is not a number at step {state.global_step:,}: the learning rate {args.learning_rate:g} is "
+                "too high; choose a smaller one. Nothing was saved."
+            )
 
 
 class Deadline(TrainerCallback):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +95,9 @@ def token_losses(model: "GPT2LMHeadModel", ids: torch.Tensor) -> torch.Tensor:
 
     Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
     """
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (batch, length - 1, vocab)
-    return F.cross_entropy(logits.transpose(1, 2).float(), ids[:, 1:], reduction="none")  # (batch, length - 1)
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1)  # (batch * (length - 1), vocab)
+    targets = ids[:, 1:]  # (batch, length - 1)
+    return F.cross_entropy(logits.float(), targets.flatten(), reduction="none").view_as(targets)
 
 
 @torch.no_grad()
@@ -120,7 +122,7 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
         scored_up_to = end
         if end == len(ids):
             break
-    at_once = max(1, 2**26 // (block * model.config.vocab_size))  # logits of at most 256 MiB
+    at_once = max(1, 2**22 // (block * model.config.vocab_size))  # few rows: their logits should fit a cache
     full = [window for window in windows if window[1] - window[0] == block]
     batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
     batches += [[window] for window in windows if window[1] - window[0] < block]
@@ -137,30 +139,35 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
     return total, count
 
 
-def save(model, tokenizer, folder: Path, summary: dict, settings: dict) -> None:
+def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> None:
     """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
 
-    Raises TutorialError for a folder that holds anything but a model of ours, and for a full disk.
+    `describe` gives the summary, after the weights were written: it tells the time that took, too. Raises
+    TutorialError for a folder that holds anything but a model of ours, and for a full disk.
     """
     check_replaceable(folder)
-    new = folder.with_name(folder.name + ".new")
+    new, old = _beside(folder, "new"), _beside(folder, "replaced")
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir(parents=True)
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
-        for name, content in ((SUMMARY, summary), (SETTINGS, settings)):
+        for name, content in ((SUMMARY, describe()), (SETTINGS, settings)):
             (new / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         reason = error.strerror or error
         raise TutorialError(f"The model could not be written to {folder} ({reason}); free some space.") from error
-    old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.replace(old)
     new.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """A hidden neighbour of `folder`, for the moment of replacing it."""
+    return folder.with_name(f".{folder.name}.{what}")
 
 
 def check_replaceable(folder: Path) -> None:
@@ -179,7 +186,7 @@ def check_replaceable(folder: Path) -> None:
 
 def _finish_replacing(folder: Path) -> None:
     """After a kill between the two renames of `save`, put the old model back in its place."""
-    old = folder.with_name(folder.name + ".old")
+    old = _beside(folder, "replaced")
     if old.exists() and not folder.exists():
         old.replace(folder)
 

@@ -6,44 +6,18 @@ import json
 import math
 import os
 import shutil
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
-from helpers.callbacks import Clock, Deadline, Milestones, StopRequest
+from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
 from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, save, score
+from helpers.planning import Plan, accumulation, make_plan, process_count
 from helpers.profiles import Profile, home
-
-EVALUATION_SHARE = 0.2  # of a time budget, at most
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will do, decided once before its first step and kept for a resumed run."""
-
-    steps: int  # optimizer steps to take
-    full_steps: int  # steps that all epochs would take
-    evaluations: int  # how often to evaluate during the run
-    validation_tokens: int  # how much of the validation text to use, each time the same part
-    seconds_per_step: float | None  # as measured; None: there is no budget, so nothing was measured
-    validation_loss_before: float = math.nan
-    scored_tokens: int = 0
-
-    def __str__(self) -> str:
-        if self.seconds_per_step is None or self.steps == self.full_steps:
-            return f"Training all {self.steps:,} steps."
-        full, share = self.full_steps * self.seconds_per_step, self.steps / self.full_steps
-        return (
-            f"A step takes {self.seconds_per_step:.2f} s here, so all {self.full_steps:,} steps would take "
-            f"{_duration(full)}. Training {self.steps:,} steps, {share:.1%} of them, fits the budget."
-        )
 
 
 class ScoredTrainer(Trainer):
@@ -141,7 +115,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     # token count that includes each row's first token, which is never predicted: losses came out as
     # (block - 1) / block of the true ones. With this line the model averages its loss itself.
     model.accepts_loss_kwargs = False
-    watchers = [clock, stop, Milestones(plan.steps, plan.evaluations)]
+    # The order matters: `stop` has the last word on evaluating and saving after a step.
+    watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]
     if profile.minutes:
         watchers.append(Deadline(clock, 60 * profile.minutes, stop))
     with _quiet():
@@ -151,14 +126,21 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # our callbacks report
         trainer.block = profile.block
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        finally:
+            stop.release()
         model.eval()
         model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
         summary = _summary(trainer, plan, profile, settings, checkpoint)
         summary["stopped_early"] = trainer.state.global_step < plan.steps
         if trainer.is_world_process_zero():
-            summary["seconds"] = round(clock.elapsed(), 1)
-            save(model, tokenizer, output, summary, settings)
+
+            def describe() -> dict:
+                summary["seconds"] = round(clock.elapsed(), 1)
+                return summary
+
+            save(model, tokenizer, output, describe, settings)
             if not summary["stopped_early"]:
                 shutil.rmtree(folder, ignore_errors=True)
     return summary
@@ -186,7 +168,7 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         output_dir=str(folder),
         max_steps=plan.steps,
         per_device_train_batch_size=profile.rows_at_once,
-        gradient_accumulation_steps=_accumulation(profile),
+        gradient_accumulation_steps=accumulation(profile),
         learning_rate=profile.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=round(profile.warmup * plan.steps),
@@ -229,60 +211,12 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     return plan
 
 
-def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Profile) -> Plan:
-    """How many steps to take: all of the epochs or, with a budget in minutes, as many as fit into it.
-
-    The cost of a step is measured on the real model and data; the weights stay as they are.
-    """
-    batches = math.ceil(len(blocks) / (profile.rows_at_once * process_count()))
-    full = max(1, round(profile.epochs * math.ceil(batches / _accumulation(profile))))
-    if not profile.minutes:
-        return Plan(full, full, min(full, 2 * math.ceil(profile.epochs)), len(validation_tokens), None)
-    began = time.perf_counter()
-    step = _measure_step(model, blocks, profile)
-    part = time.perf_counter()
-    score(model, validation_tokens[: profile.block], profile.block)
-    per_token = (time.perf_counter() - part) / min(len(validation_tokens), profile.block)
-    evaluations = 3
-    left = 60 * profile.minutes - (part - began)
-    affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
-    used = int(min(len(validation_tokens), max(affordable, profile.block)))
-    # A checkpoint holds 12 bytes a parameter (weights and two moments), written at some 300 MB a second.
-    saving = (evaluations + 1) * 12 * model.num_parameters() / 300e6
-    left -= (evaluations + 1) * used * per_token + saving
-    steps = max(1, min(full, int(left / step)))
-    return Plan(steps, full, min(steps, evaluations), used, step)
-
-
-def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
-    """Seconds for an optimizer step: the second of two, taken at learning rate 0, which leaves the weights alone."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
-    rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
-    ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
-    model.train()
-    seconds = 0.0
-    with torch.random.fork_rng():  # dropout must not change what the run draws
-        for _ in range(2):
-            began = time.perf_counter()
-            for _ in range(_accumulation(profile)):
-                with torch.autocast(profile.device, dtype, enabled=dtype is not None):
-                    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
-                loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()  # waits for a GPU
-            seconds = time.perf_counter() - began
-    model.eval()
-    return seconds
-
-
 def _summary(trainer: Trainer, plan: Plan, profile: Profile, settings: dict, checkpoint) -> dict:
     """`training_summary.json`: of the model that was kept, the best by validation loss."""
     state = trainer.state
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     edge = max(1, len(losses) // 20)  # a step's loss is noisy: the mean of the first and the last twentieth
-    per_step = profile.rows_at_once * _accumulation(profile) * process_count() * profile.block
+    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block
     steps = state.best_global_step or state.global_step
     before, after = plan.validation_loss_before, state.best_metric
     return {
@@ -323,19 +257,6 @@ class _quiet:
             logging.enable_progress_bar()
 
 
-def _accumulation(profile: Profile) -> int:
-    return max(1, profile.batch_size // (profile.rows_at_once * process_count()))
-
-
-def process_count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
-
-
 def is_first_process() -> bool:
     """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"

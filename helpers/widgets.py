@@ -15,7 +15,7 @@ from helpers.errors import TutorialError
 from helpers.generation import Sampling, stream_text
 from helpers.plots import losses_as_html
 
-REFRESH = 1.0  # seconds between two drawings
+REFRESH = 2.0  # seconds between two drawings
 
 
 def show_widget(widget: ipywidgets.Widget, note: str) -> None:

@@ -11,9 +11,15 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "encyclopedia"
-# One article from each field; all the others are for training.
-VALIDATION = {"tide", "barn_owl", "cheese", "iceland", "compass", "ada_lovelace", "violin", "rainbow"}
-TEST = {"aurora", "red_fox", "tulip", "venice", "windmill", "james_cook", "chess", "magnetism"}
+# Two articles from each of the eight fields; the other 48 are for training.
+VALIDATION = {
+    "tide", "glacier", "barn_owl", "octopus", "cheese", "rice", "iceland", "danube",
+    "compass", "paper", "ada_lovelace", "rosetta_stone", "violin", "haiku", "rainbow", "zero",
+}  # fmt: skip
+TEST = {
+    "aurora", "coral_reef", "red_fox", "spider", "tulip", "olive", "venice", "sahara",
+    "windmill", "bicycle", "james_cook", "apollo_11", "chess", "orchestra", "magnetism", "panama_canal",
+}  # fmt: skip
 _ABBREVIATIONS = r"(?<!\bSt)(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bNo)(?<!\b[A-Z])(?<!\bc)"
 
 

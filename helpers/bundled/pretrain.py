@@ -24,7 +24,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 END_OF_TEXT = "<|endoftext|>"
 VOCABULARY = 4096
 BLOCK = 256  # tokens: the model's context
-WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,274,176 parameters
+WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,273,664 parameters
 BATCH = 16  # blocks a step: 4,096 tokens
 WARMUP = 100  # steps
 MUON_RATE, ADAM_RATE = 3e-3, 3e-3
@@ -206,7 +206,7 @@ license: mit
 library_name: transformers
 pipeline_tag: text-generation
 ---
-# A small GPT-2 that has read {len(books)} novels and travel books
+# A small GPT-2 that has read {len(books)} old books
 
 `GPT2LMHeadModel` with {run["parameters"]:,} parameters: {LAYERS} layers, width {WIDTH}, {HEADS} heads, context
 {BLOCK} tokens, and a byte-level BPE tokenizer of {VOCABULARY:,} tokens learned from the same books. It writes
@@ -227,7 +227,8 @@ Bits per byte do not depend on the tokenizer, so they compare with other models'
 
 ## Limits
 
-It has seen only fiction and travel writing from before 1935 or so, with the views on people that such books hold.
+It has seen only fiction, travel writing and some history of the 19th and early 20th centuries, with the views on
+people that such books hold.
 It knows no facts to rely on, cannot answer questions, and loses its thread after a few sentences.
 
 ## Books

@@ -1,0 +1,156 @@
+"""A small stand-in for the Hugging Face Hub: it serves folders on 127.0.0.1 to the Hub's own, unpatched clients.
+
+`make_repos` fills a folder with what the profile `gpt2` asks for, small and random; `Hub` serves it. It answers what
+`from_pretrained` and `load_dataset` ask, read-only, with one revision.
+"""
+
+import hashlib
+import json
+import random
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"  # the one revision that every repo has
+FILE = re.compile(r"/(?:(?P<kind>datasets)/)?(?P<repo>[^/]+/[^/]+)/(?P<verb>resolve)/[^/]+/(?P<path>.+)")
+API = re.compile(
+    r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
+    r"(?:/(?P<verb>revision|tree|paths-info)/[^/]+(?:/(?P<path>.+))?)?"
+)
+WIKITEXT = "wikitext-2-raw-v1"
+ROWS = {"train": 900, "validation": 240, "test": 240}
+
+
+class Hub(ThreadingHTTPServer):
+    """Answers while it is entered: `with Hub(root) as hub`, then `HF_ENDPOINT` is `hub.url`.
+
+    `fault="refuse"` answers 503 to everything; `fault="cut"` breaks each download of weights off half way.
+    """
+
+    def __init__(self, root: Path, fault: str | None = None):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.root, self.fault, self.url = root, fault, f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        url = urlsplit(self.path)
+        asked = API.fullmatch(url.path) or FILE.fullmatch(url.path)
+        repo = asked and self.server.root / (asked["kind"] or "models") / asked["repo"]
+        if self.server.fault == "refuse":
+            return self.answer(503, {"error": "fault"})
+        if not asked or not repo.is_dir():
+            return self.missing("RepoNotFound")
+        path = repo / (asked["path"] or "")
+        if asked["verb"] == "resolve":
+            return self.send_file(path) if path.is_file() else self.missing("EntryNotFound")
+        if asked["verb"] == "paths-info":
+            wanted = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).get("paths", [])
+            return self.answer(200, [_entry(repo, repo / name) for name in wanted if (repo / name).exists()])
+        if asked["verb"] == "tree":
+            found = path.rglob("*") if "recursive=true" in url.query.lower() else path.glob("*")
+            entries = [_entry(repo, inside) for inside in sorted(found)]
+            return self.answer(200, entries) if entries else self.missing("EntryNotFound")
+        files = [{"rfilename": file.relative_to(repo).as_posix()} for file in repo.rglob("*") if file.is_file()]
+        self.answer(200, {"id": asked["repo"], "sha": COMMIT, "siblings": files, "private": False, "tags": []})
+
+    do_HEAD = do_POST = do_GET
+
+    def send_file(self, file: Path):
+        content = file.read_bytes()
+        cut = self.server.fault == "cut" and file.suffix == ".safetensors"
+        self.start(200, len(content), ETag=f'"{hashlib.sha256(content).hexdigest()}"')
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+
+    def missing(self, code: str):
+        self.answer(404, {"error": code}, **{"X-Error-Code": code})
+
+    def answer(self, status: int, data: dict | list, **headers: str):
+        content = json.dumps(data).encode()
+        self.start(status, len(content), **headers)
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def start(self, status: int, length: int, **headers: str):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(length), "X-Repo-Commit": COMMIT, **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def _entry(repo: Path, path: Path) -> dict:
+    name, content = path.relative_to(repo).as_posix(), path.read_bytes() if path.is_file() else b""
+    oid = hashlib.sha1(name.encode() + content).hexdigest()
+    return {"type": "file" if path.is_file() else "directory", "path": name, "size": len(content), "oid": oid}
+
+
+def make_repos(root: Path) -> None:
+    """Put a small random GPT-2 and a small WikiText of our own into `root`, under the names of the real ones."""
+    rows = {split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(ROWS.items())}
+    make_dataset(root / "datasets/Salesforce/wikitext", rows)
+    make_gpt2(root / "models/openai-community/gpt2", rows["train"])
+
+
+def wikitext_rows(count: int, seed: int) -> list[str]:
+    """At least `count` rows in WikiText's format: blank rows, headings of two levels, paragraphs with ` @-@ `."""
+    draw = random.Random(seed)
+    places = ("harbour", "island", "valley", "lighthouse", "market", "river", "bridge", "garden")
+    verbs = ("was built beside", "lies north of", "supplied", "was named after", "is older than", "looks over")
+
+    def sentence() -> str:
+        first, second = draw.sample(places, 2)
+        return f"The {first} {draw.choice(verbs)} the {second} in {draw.randint(1500, 1999)} , a well @-@ known year ."
+
+    rows = []
+    while len(rows) < count:
+        rows += ["", f" = The {draw.choice(places)} of {draw.choice('ABCDEF')} = \n", ""]
+        for section in ("History", "Geography"):
+            rows += ["", f" = = {section} = = \n", ""]
+            rows += [" " + " ".join(sentence() for _ in range(draw.randint(1, 4))) + " \n" for _ in range(3)]
+    return rows
+
+
+def make_dataset(folder: Path, rows: dict[str, list[str]]) -> None:
+    """A dataset repo as the Hub keeps it: a parquet file for each split, and a card that names them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    (folder / WIKITEXT).mkdir(parents=True)
+    card = f"---\nconfigs:\n- config_name: {WIKITEXT}\n  data_files:\n"
+    for split, texts in rows.items():
+        name = f"{WIKITEXT}/{split}-00000-of-00001.parquet"
+        pyarrow.parquet.write_table(pyarrow.table({"text": texts}), folder / name)
+        card += f"  - split: {split}\n    path: {name}\n"
+    (folder / "README.md").write_text(card + "---\n", encoding="utf-8")
+
+
+def make_gpt2(folder: Path, texts: list[str]) -> None:
+    """A GPT-2 with two layers of 32 and the real context, random weights, and a byte-level BPE learned from `texts`."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+
+    end = "<|endoftext|>"
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(texts, vocab_size=400, special_tokens=[end], show_progress=False)
+    folder.mkdir(parents=True)
+    files = bpe.save_model(str(folder))  # vocab.json and merges.txt
+    tokenizer = GPT2TokenizerFast(*files, bos_token=end, eos_token=end, unk_token=end, model_max_length=1024)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"vocab_size": bpe.get_vocab_size(), "n_positions": 1024, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)

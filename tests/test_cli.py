@@ -1,0 +1,161 @@
+"""The commands as a learner types them, in child processes, on the bundled model and encyclopedia."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import data, models, profiles
+
+from .conftest import run
+from .test_scoring import by_hand
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """`python -m helpers train`, as in the README; its folder and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    result = run("train", home=home)
+    assert result.returncode == 0, result.stderr
+    return home, result.stdout
+
+
+@pytest.fixture(scope="module")
+def summary(trained):
+    return json.loads((trained[0] / "fine_tuned_gpt2" / models.SUMMARY).read_text())
+
+
+def test_three_epochs_bring_perplexity_down_and_change_the_style(trained, summary):
+    home, printed = trained
+    assert summary["epochs"] == 3
+    assert summary["perplexity_after"] < 0.6 * summary["perplexity_before"]
+    before, after = printed.split("Before, continuing")[1].split("After, continuing")
+    # The encyclopedia sets its punctuation apart; the novels that the model was pre-trained on do not.
+    assert after.split("Done")[0].count(" , ") >= 2 > before.count(" , ")
+    assert "Done after" in printed
+
+
+def test_the_same_command_again_leaves_the_result_alone(trained):
+    home, _ = trained
+    file = home / "fine_tuned_gpt2" / "model.safetensors"
+    before = file.stat().st_mtime_ns
+    result = run("train", home=home)
+    assert result.returncode == 0
+    assert "holds the finished result of these settings" in result.stdout
+    assert file.stat().st_mtime_ns == before
+
+
+def test_evaluate_gives_the_summarys_figure(trained, summary):
+    result = run("evaluate", "--json", home=trained[0])
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert set(found) == {"loss", "perplexity", "tokens", "block", "stride"}
+    assert found["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-6)
+    assert (found["tokens"], found["block"], found["stride"]) == (summary["validation_tokens"], 256, 256)
+
+
+@pytest.mark.parametrize(("block", "stride"), [(64, 64), (100, 30), (256, 255)])
+def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, block, stride):
+    text = "A ragged text, with an odd end.\n\n\n  It has blank lines; an emoji 🦊 ; and “quotes”\n" * 4 + "and no last line end"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "b.md").write_text("# Second file\n", encoding="utf-8")
+    files = (tmp_path / "a.txt", tmp_path / "b.md")
+    result = run("evaluate", "--json", "--block", block, "--stride", stride, "--text", *files, home=trained[0])
+    found = json.loads(result.stdout.splitlines()[-1])
+    model, tokenizer = models.load(trained[0] / "fine_tuned_gpt2")
+    ids = np.array(tokenizer(text)["input_ids"] + tokenizer("# Second file\n")["input_ids"])
+    total, count = by_hand(model, ids, block, stride)
+    assert found["tokens"] == count
+    assert found["loss"] == pytest.approx(total / count, abs=1e-4)
+
+
+def test_prompt_writes_rewrites_and_leaves(trained):
+    arguments = ("prompt", "--max-new-tokens", "20")
+    result = run(*arguments, home=trained[0], typed=" = Lighthouse = \n\n = Bridge = \n:q\nnever read\n")
+    assert result.returncode == 0, result.stderr
+    texts = result.stdout.split("prompt> ")[1:]
+    assert len(texts) == 4
+    first, again, other, _ = texts
+    assert first.startswith(again[:15]) and first.startswith(" = Lighthouse = ")
+    assert first.split("[seed")[0] != again.split("[seed")[0]
+    assert other.startswith(" = Bridge = ")
+    assert run(*arguments, home=trained[0], typed=" = Lighthouse = \n:q\n").stdout.split("prompt> ")[1] == first
+    assert "never read" not in result.stdout
+
+
+def test_the_saved_model_opens_without_the_helpers(trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(trained[0] / "fine_tuned_gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(trained[0] / "fine_tuned_gpt2")
+    assert model.dtype == torch.float32
+    assert tokenizer.decode(model.generate(**tokenizer(" = Bridge", return_tensors="pt"), max_new_tokens=3)[0])
+
+
+def test_own_text(tmp_path):
+    articles = data.articles(list(data.load_splits(profiles.choose("tiny"))["test"]["text"]))
+    (tmp_path / "mine.txt").write_text("".join(articles), encoding="utf-8")
+    result = run("train", "--text", tmp_path / "mine.txt", "--epochs", "1", "--output-dir", "mine", home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "mine" / models.SUMMARY).read_text())
+    assert summary["perplexity_after"] < summary["perplexity_before"]
+    assert "mine.txt" in summary["dataset"]
+    evaluated = run("evaluate", "mine", home=tmp_path)
+    assert (evaluated.returncode, evaluated.stderr.count("--text")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--profile", "gpt3"], "no profile"),
+        (["train", "--device", "tpu"], "no device"),
+        (["train", "--precision", "int3"], "no precision"),
+        (["train", "--epochs", "0"], "--epochs must be"),
+        (["train", "--learning-rate", "-1"], "--learning-rate must be"),
+        (["train", "--minutes", "nan"], "--minutes must be"),
+        (["train", "--batch-size", "1.5"], "--batch-size must be"),
+        (["train", "--text", "missing.txt"], "no file"),
+        (["train", "--text", "{home}/empty.txt"], "no text in"),
+        (["train", "--text", "{home}/short.txt"], "use a longer text"),
+        (["train", "--resume", "nowhere"], "not a whole checkpoint"),
+        (["train", "--output-dir", "taken"], "nothing was overwritten"),
+        (["prompt"], "There is no model in"),
+        (["prompt", "broken"], "incomplete or broken"),
+        (["prompt", "taken"], "There is no model in"),
+        (["evaluate", "nowhere"], "There is no model in"),
+        (["evaluate", "good", "--block", "257"], "from 2 to 256"),
+        (["evaluate", "good", "--stride", "0"], "--stride must be"),
+        (["evaluate", "good", "--stride", "300"], "The stride must be"),
+        (["evaluate", "good", "--text", "{home}/one.txt"], "fewer than two tokens"),
+        (["prompt", "good", "--temperature", "-1"], "temperature must be"),
+        (["prompt", "good"], "The prompt is empty"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, arguments, words):
+    import shutil
+
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "short.txt").write_text("a short text")
+    (tmp_path / "one.txt").write_text("a")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years of work")
+    for name in ("good", "broken"):
+        shutil.copytree(profiles.BUNDLED / "model", tmp_path / name)
+    weights = tmp_path / "broken" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    before = sorted(tmp_path.rglob("*"))
+    result = run(*(a.replace("{home}", str(tmp_path)) for a in arguments), home=tmp_path, typed="  \n")
+    assert result.returncode == 2, result.stdout + result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and words in errors[0], result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "taken" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"]])
+def test_help_reads_well(tmp_path, command):
+    result = run(*command, "--help", home=tmp_path)
+    assert result.returncode == 0
+    assert "usage: python -m helpers" in result.stdout

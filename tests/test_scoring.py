@@ -1,0 +1,95 @@
+"""The arithmetic of losses: against hand-written loops, the library, and Trainer's own figures."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import models, training
+from helpers.errors import TutorialError
+from helpers.evaluation import evaluate
+
+from .conftest import new_micro_model
+
+
+def by_hand(model, ids, block, stride):
+    """The definition, token by token: for each, the first window that predicts it, and one softmax."""
+    total, count = 0.0, 0
+    for position in range(1, len(ids)):
+        start = 0
+        while position >= start + block:  # the first window that holds the token
+            start += stride
+        if position == start:  # it opens that window: nothing stands before it
+            continue
+        with torch.no_grad():
+            logits = model(torch.tensor([[int(t) for t in ids[start:position]]])).logits[0, -1].double()
+        total += (torch.logsumexp(logits, 0) - logits[ids[position]]).item()
+        count += 1
+    return total, count
+
+
+@pytest.mark.parametrize("length", [2, 15, 16, 17, 100, 129])
+@pytest.mark.parametrize(("block", "stride"), [(16, 16), (16, 8), (16, 15), (16, 1), (33, 10), (64, 64)])
+def test_score_agrees_with_a_double_loop(micro_model, length, block, stride):
+    ids = np.random.default_rng(length).integers(1, 4096, length)
+    total, count = models.score(micro_model, ids, block, stride)
+    expected_total, expected_count = by_hand(micro_model, ids, block, stride)
+    assert count == expected_count
+    assert total / max(count, 1) == pytest.approx(expected_total / max(count, 1), abs=1e-4)
+
+
+def test_batches_of_windows_do_not_change_the_sum(micro_model, monkeypatch):
+    ids = np.random.default_rng(1).integers(1, 4096, 2000)
+    together = models.score(micro_model, ids, 16)
+    monkeypatch.setattr(micro_model.config, "vocab_size", 2**22)  # score then takes one window at a time
+    assert models.score(micro_model, ids, 16)[1] == together[1]
+    assert models.score(micro_model, ids, 16)[0] == pytest.approx(together[0], rel=1e-6)
+
+
+def test_token_losses_are_the_models_own_loss(micro_model):
+    ids = torch.randint(1, 4096, (3, 20))
+    with torch.no_grad():
+        own = models.token_losses(micro_model, ids)
+        assert own.shape == (3, 19)
+        assert own.mean().item() == pytest.approx(micro_model(ids, labels=ids).loss.item(), abs=1e-5)
+
+
+def test_evaluate_reports_perplexity_block_and_stride(micro_model):
+    ids = np.arange(1, 200)
+    result = evaluate(micro_model, ids)
+    assert (result.block, result.stride) == (64, 64)
+    assert result.tokens == 199 - math.ceil(199 / 64)
+    assert result.perplexity == pytest.approx(math.exp(result.loss))
+    assert "block 64, stride 64" in str(result)
+
+
+def test_scoring_leaves_the_model_as_it_was():
+    model = new_micro_model(dropout=0.5)
+    model.train()
+    first = models.score(model, np.arange(1, 100), 16)
+    assert model.training
+    assert models.score(model, np.arange(1, 100), 16) == first, "dropout was on"
+
+
+@pytest.mark.parametrize(("block", "stride", "length"), [(16, 0, 99), (16, 17, 99), (65, 1, 99), (1, 1, 99), (16, 16, 1)])
+def test_impossible_requests_are_refused(micro_model, block, stride, length):
+    with pytest.raises(TutorialError):
+        evaluate(micro_model, np.arange(1, length + 1), block, stride if stride else -1)
+
+
+def test_the_training_loss_is_the_true_mean_over_predicted_tokens(micro_model, micro_profile, streams, home):
+    """The guard `accepts_loss_kwargs = False`: without it Trainer's figure is (block - 1) / block of the true one."""
+    tokens = streams[0][: 4 * 32]  # one batch is all there is, so its order does not matter
+    rows = torch.from_numpy(tokens.reshape(4, 32).astype(np.int64))
+    with torch.no_grad():
+        true = models.token_losses(micro_model, rows).mean().item()
+    summary = training.train(micro_model, _NoTokenizer(), tokens, streams[1], replace(micro_profile, epochs=1), home / "m")
+    assert summary["train_loss_first"] == pytest.approx(true, abs=1e-4)
+    assert abs(true * 31 / 32 - true) > 0.1, "the wrong figure would be told apart"
+
+
+class _NoTokenizer:
+    def save_pretrained(self, folder):
+        pass

@@ -1,0 +1,221 @@
+"""Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from helpers import models, planning, training
+from helpers.data import Blocks
+from helpers.errors import TutorialError
+
+from .conftest import new_micro_model
+
+FIELDS = (
+    "profile model dataset device precision processes epochs steps tokens_seen seconds tokens_per_second "
+    "train_loss_first train_loss_last validation_loss_before validation_loss_after perplexity_before "
+    "perplexity_after validation_tokens resumed_from_step stopped_early"
+).split()
+
+
+class StopAt(TrainerCallback):
+    """Does something after a step: raises what stands for a kill, or sends a signal."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.action()
+
+
+class Killed(Exception):
+    pass
+
+
+def kill():
+    raise Killed
+
+
+@pytest.fixture
+def go(tokenizer, streams, micro_profile, home):
+    """Train a new micro model; returns it and the summary."""
+
+    def go(callbacks=(), output="model", resume=True, **changes):
+        model = new_micro_model()
+        profile = replace(micro_profile, **changes)
+        summary = training.train(model, tokenizer, *streams, profile, home / output, callbacks, resume)
+        return model, summary
+
+    return go
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_a_run_learns_and_its_summary_tells(go, home, streams):
+    model, summary = go()
+    assert list(summary) == FIELDS
+    assert json.loads((home / "model" / models.SUMMARY).read_text()) == summary
+    assert summary["perplexity_after"] < 0.5 * summary["perplexity_before"]
+    assert summary["train_loss_last"] < summary["train_loss_first"]
+    assert (summary["steps"], summary["tokens_seen"]) == (24, 24 * 4 * 32)  # 46 rows, 4 a step, 2 epochs
+    assert summary["epochs"] == 2
+    assert (summary["resumed_from_step"], summary["stopped_early"]) == (None, False)
+    assert not model.training
+    assert model.config.use_cache
+    total, count = models.score(model, streams[1], 32)
+    assert summary["validation_tokens"] == count
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+
+
+def test_what_was_saved_is_what_was_trained(go, home):
+    model, _ = go()
+    loaded, _ = models.load_fine_tuned("model")
+    ids = torch.randint(1, 4096, (1, 20))
+    assert torch.equal(model(ids).logits, loaded(ids).logits)
+
+
+def test_the_best_model_by_validation_is_kept(go, streams):
+    # Far too high a learning rate, without descent worth the name: the last model is not the best.
+    model, summary = go(learning_rate=0.1, epochs=6)
+    total, count = models.score(model, streams[1], 32)
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+    assert summary["steps"] < 72, "the best of this run is not its last"
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(go, home):
+    straight, expected = go(output="straight")
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)], output="model")
+    assert not (home / "model").exists()
+    resumed, summary = go(output="model")
+    assert summary["resumed_from_step"] == 12  # the last milestone: four in 24 steps
+    assert torch.equal(weights(straight), weights(resumed))
+    assert summary["perplexity_after"] == expected["perplexity_after"]
+    assert not any((home / "checkpoints").iterdir()), "checkpoints of finished runs are removed"
+
+
+def test_a_half_written_checkpoint_is_passed_over(go, home):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    folder = next((home / "checkpoints").iterdir())
+    newest = folder / "checkpoint-18"
+    newest.mkdir()
+    (newest / "model.safetensors").write_bytes(b"half")
+    _, summary = go()
+    assert summary["resumed_from_step"] == 12
+
+
+def test_afresh_when_asked(go):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    assert go(resume=False)[1]["resumed_from_step"] is None
+
+
+def test_other_settings_are_another_run(go, home):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    checkpoint = next((home / "checkpoints").rglob("checkpoint-12"))
+    with pytest.raises(TutorialError, match="another learning_rate"):
+        go(resume=str(checkpoint), learning_rate=0.02)
+    with pytest.raises(TutorialError, match="not a whole checkpoint"):
+        go(resume=str(home / "nothing"))
+    assert go(learning_rate=0.02)[1]["resumed_from_step"] is None
+    assert go(resume=str(checkpoint))[1]["resumed_from_step"] == 12
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
+    with pytest.raises(TutorialError, match="learning rate 1e\\+30 is too high"):
+        go(learning_rate=1e30)
+    assert not (home / "model").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
+    model, summary = go([StopAt(7, lambda: os.kill(os.getpid(), number))])
+    assert summary["stopped_early"]
+    assert summary["steps"] in (6, 7)  # the better of the milestone before and the step of the signal
+    assert not model.training
+    assert (home / "model" / "model.safetensors").is_file()
+    straight, _ = go(output="straight")
+    again, summary = go()
+    assert (summary["resumed_from_step"], summary["stopped_early"]) == (7, False)
+    assert torch.equal(weights(straight), weights(again))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handlers are given back"
+
+
+def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
+    go()
+    settings = training.settings_of(micro_profile, *streams)
+    assert training.finished(home / "model", settings)["steps"] == 24
+    assert training.finished(home / "model", {**settings, "seed": 1}) is None
+    assert training.finished(home / "nothing", settings) is None
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(go, home):
+    folder = home / "model"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(TutorialError, match="thesis.txt"):
+        go()
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+    (folder / "thesis.txt").unlink()
+    go()  # an empty folder may be used
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(TutorialError, match="thesis.txt"):
+        go()
+    (home / "file").write_text("")
+    with pytest.raises(TutorialError, match="is a file"):
+        go(output="file")
+
+
+def test_a_model_is_replaced_as_a_whole_or_not_at_all(go, home, tokenizer, micro_model, monkeypatch):
+    go()
+    old = (home / "model" / "model.safetensors").read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(micro_model), "save_pretrained", full_disk)
+    with pytest.raises(TutorialError, match="No space left"):
+        models.save(micro_model, tokenizer, home / "model", dict, {})
+    assert (home / "model" / "model.safetensors").read_bytes() == old
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(go, home):
+    go()
+    (home / "model").rename(home / ".model.replaced")
+    assert models.load_fine_tuned("model")
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
+
+
+def test_a_budget_trains_the_part_that_fits(micro_model, micro_profile, streams, monkeypatch):
+    blocks = Blocks(streams[0], 32)
+    monkeypatch.setattr(planning, "_measure_step", lambda *_: 2.0)
+    before = weights(micro_model)
+    plan = planning.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=0.5))
+    assert plan.full_steps == 24
+    assert 11 <= plan.steps <= 14  # 30 s, less a margin and the evaluations, at 2 s a step
+    assert "all 24 steps would take 0.8 minutes" in str(plan)
+    assert torch.equal(before, weights(micro_model))
+    assert planning.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=60)).steps == 24
+
+
+def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):
+    model = new_micro_model(dropout=0.3)
+    before = weights(model).clone()
+    torch.manual_seed(7)
+    assert planning._measure_step(model, Blocks(streams[0], 32), micro_profile) > 0
+    drawn = torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3))
+    assert torch.equal(before, weights(model))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training

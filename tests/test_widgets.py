@@ -1,0 +1,115 @@
+"""The plots' data and the prompt box, without a browser."""
+
+import html
+
+import pytest
+from matplotlib.figure import Figure
+from transformers import TrainerControl, TrainerState
+
+from helpers import plots, widgets
+from helpers.errors import TutorialError
+from helpers.generation import Sampling
+
+HISTORY = [
+    {"loss": 4.0, "step": 1, "elapsed": 1.0},
+    {"loss": 3.0, "step": 2, "elapsed": 2.0},
+    {"eval_loss": 3.5, "step": 2, "elapsed": 2.5},
+]
+
+
+def test_the_loss_plot_draws_what_was_logged():
+    axes = plots.new_axes("title", "step", "loss", Figure())
+    plots.draw_losses(HISTORY, axes, before=5.0)
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
+    assert lines["training, each step"] == ([1, 2], [4.0, 3.0])
+    assert lines["validation"] == ([0, 2], [5.0, 3.5])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss")
+
+
+def test_smoothing_keeps_a_constant_and_follows_a_change():
+    assert plots.smooth([2.0, 2.0, 2.0]) == pytest.approx([2, 2, 2])
+    assert plots.smooth([0.0, 1.0], weight=0.5) == pytest.approx([0, 2 / 3])
+
+
+def test_bars_are_labelled_with_their_values():
+    axes = plots.bars(["a", "b"], [1.0, 1234.0], "title", "count")
+    assert [text.get_text() for text in axes.texts] == ["1", "1,234"]
+
+
+def test_the_live_plot_grows_and_then_vanishes(monkeypatch, capsys):
+    monkeypatch.setattr(widgets, "REFRESH", 0)
+    live, state, control = widgets.LivePlot(before=5.0), TrainerState(max_steps=10), TrainerControl()
+    live.on_train_begin(None, state, control)
+    seen = []
+    for entry in HISTORY:
+        state.log_history.append(entry)
+        state.global_step = entry["step"]
+        live.on_log(None, state, control, logs=entry)
+        seen.append(live.picture.value)
+    assert len(set(seen)) == 3
+    assert "step 2 of 10" in seen[-1] and "data:image/png" in seen[-1]
+    live.on_train_end(None, state, control)
+    assert live.picture.value == ""
+    assert live.history == HISTORY
+
+
+@pytest.fixture
+def box(micro_model, tokenizer):
+    return widgets.PromptBox(micro_model, tokenizer, Sampling(max_new_tokens=12), prompt="Once")
+
+
+def test_generate_regenerate_and_a_new_prompt(box):
+    box.generate.click()
+    box.again.click()
+    box.prompt.value = "Another prompt"
+    box.again.click()  # still the prompt of the text that is shown
+    box.generate.click()
+    assert [prompt for prompt, _, _ in box.texts] == ["Once", "Once", "Once", "Another prompt"]
+    assert len({text for _, _, text in box.texts[:3]}) == 3
+    assert "Another prompt" in box.output.value
+    assert not box.generate.disabled and not box.again.disabled
+
+
+def test_regenerate_without_a_text_yet_generates(box):
+    box.again.click()
+    assert len(box.texts) == 1
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n"])
+def test_an_empty_prompt_gets_a_hint(box, prompt):
+    box.prompt.value = prompt
+    box.generate.click()
+    assert "The prompt is empty" in box.output.value
+    assert box.texts == [] and not box.generate.disabled
+    with pytest.raises(TutorialError):
+        box.write(prompt)
+
+
+def test_markup_is_shown_as_text(box):
+    nasty = "<script>alert(1)</script> & <img src=x onerror=alert(1)>"
+    box.prompt.value = nasty
+    box.generate.click()
+    assert html.escape(nasty) in box.output.value
+    assert "<script" not in box.output.value and "<img" not in box.output.value
+
+
+def test_a_click_while_it_writes_is_ignored(box, monkeypatch):
+    def stream(*_):
+        yield "first"
+        box.generate.click()
+        yield " piece"
+
+    monkeypatch.setattr(widgets, "stream_text", stream)
+    box.generate.click()
+    assert [text for _, _, text in box.texts] == ["first piece"]
+
+
+def test_the_buttons_come_back_after_an_error(box, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+        yield
+
+    monkeypatch.setattr(widgets, "stream_text", broken)
+    with pytest.raises(RuntimeError):
+        box._clicked("Once")
+    assert not box.busy and not box.generate.disabled
