@@ -30,7 +30,7 @@ def librarys_probabilities(logits, sampling, seen):
 
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p", "penalty"),
-    itertools.product([0.5, 1.0, 1.7], [0, 1, 5, 10_000], [0.1, 0.9, 1.0], [1.0, 1.3]),
+    list(itertools.product([0.5, 1.0, 1.7], [0, 1, 5, 10_000], [0.1, 0.9, 1.0], [1.0, 1.3])),
 )
 def test_probabilities_are_those_of_the_library(temperature, top_k, top_p, penalty):
     generator = torch.Generator().manual_seed(round(1000 * temperature) + top_k)

@@ -55,7 +55,7 @@ def test_training_imports_neither_plots_nor_widgets():
 def test_requirements_are_pinned_and_explained():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     packages = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z]+==[\d.]+ +# .+", line) for line in packages), packages
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\d.]+ +# .+", line) for line in packages), packages
     assert any(line.startswith("torch==2.13.0 ") for line in packages)
 
 
