@@ -30,7 +30,11 @@ class ScoredTrainer(Trainer):
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """`eval_loss` in nats a token and `eval_perplexity`, over the stream `eval_dataset` in blocks; logged."""
+        # For mixed precision, accelerate hangs a wrapper before the model's forward; validation is in fp32.
+        wrapper = self.model.__dict__.pop("forward", None)
         total, count = score(self.model, self.eval_dataset, self.block)
+        if wrapper:
+            self.model.forward = wrapper
         metrics = {"eval_loss": total / count, "eval_perplexity": math.exp(total / count)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -118,7 +122,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     # The order matters: `stop` has the last word on evaluating and saving after a step.
     watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]
     if profile.minutes:
-        watchers.append(Deadline(clock, 60 * profile.minutes, stop))
+        watchers.append(Deadline(clock, 1.05 * 60 * profile.minutes, stop))
     with _quiet():
         trainer = ScoredTrainer(
             model=model, args=_arguments(profile, plan, folder), train_dataset=blocks,
@@ -131,6 +135,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         finally:
             stop.release()
         model.eval()
+        model.__dict__.pop("forward", None)  # accelerate's wrapper
         model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
         summary = _summary(trainer, plan, profile, settings, checkpoint)
         summary["stopped_early"] = trainer.state.global_step < plan.steps

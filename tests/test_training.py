@@ -74,6 +74,17 @@ def test_a_run_learns_and_its_summary_tells(go, home, streams):
     assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
 
 
+def test_mixed_precision_is_for_training_only(go, home, streams):
+    model, summary = go(precision="bf16")
+    assert summary["precision"] == "bf16"
+    total, count = models.score(model, streams[1], 32)
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+    reloaded, _ = models.load_fine_tuned("model")
+    ids = torch.randint(1, 4096, (1, 20))
+    assert reloaded.dtype == torch.float32
+    assert torch.equal(model(ids).logits, reloaded(ids).logits)
+
+
 def test_what_was_saved_is_what_was_trained(go, home):
     model, _ = go()
     loaded, _ = models.load_fine_tuned("model")
