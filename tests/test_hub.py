@@ -100,6 +100,7 @@ def test_trains_again_from_the_cache_without_a_connection(trained, tmp_path):
     done = helpers(*TRAIN, "--seed", "7", endpoint=NOBODY, hf_home=hf_home, home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "profile gpt2 (its files are on this machine)" in done.stdout.splitlines()[0]
+    assert "Retrying" not in done.stderr, "nobody waits for a Hub that is not needed"
     before, after = summary_in(first), summary_in(tmp_path)
     assert (after["profile"], after["validation_loss_before"]) == ("gpt2", before["validation_loss_before"])
     assert after["perplexity_after"] < after["perplexity_before"]
@@ -111,6 +112,7 @@ def test_evaluate_agrees_with_the_summary(trained):
     summary = summary_in(home)
     done = helpers("evaluate", "--json", endpoint=NOBODY, hf_home=hf_home, home=home)
     assert done.returncode == 0, done.stderr
+    assert "Retrying" not in done.stderr, "nobody waits for a Hub that is not needed"
     result = json.loads(done.stdout.splitlines()[-1])
     assert set(result) == {"loss", "perplexity", "tokens", "block", "stride"}
     assert (result["block"], result["stride"]) == (1024, 1024)
@@ -174,7 +176,7 @@ def test_gpt2_without_connection_and_cache(tmp_path):
     home = tmp_path / "home"
     done = helpers(*TRAIN, "--profile", "gpt2", endpoint=NOBODY, hf_home=tmp_path / "hf_home", home=home)
     assert re.search(r"could not be fetched .* connection .* tiny", the_error(done))
-    assert len(done.stderr.splitlines()) == 1, "one line"
+    assert len(done.stderr.splitlines()) == 1, "the error alone, not the client's two dozen lines of trying again"
     assert files_in(home) == []
 
 
@@ -184,6 +186,8 @@ def test_weights_cut_off_half_way(repos, tmp_path):
         done = helpers(*TRAIN, "--profile", "gpt2", endpoint=hub.url, hf_home=tmp_path / "hf_home", home=home)
     error = the_error(done)
     assert "openai-community/gpt2" in error and re.search(r"incomplete|could not be fetched", error)
+    # transformers' own advice, three sentences long, is beside the point here.
+    assert "local directory" not in error and "pytorch_model.bin" not in error
     assert files_in(home) == []
 
 
