@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helpers.errors import TutorialError
-from helpers.profiles import BUNDLED, WIKITEXT, Profile
+from helpers.profiles import BUNDLED, WIKITEXT, Profile, reach_hub
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -33,6 +33,7 @@ def load_splits(profile: Profile) -> "DatasetDict":
             return load_dataset("json", data_files=files)
         finally:
             enable_progress_bars()
+    reach_hub()
     try:
         return load_dataset(*WIKITEXT)
     except Exception as error:  # the network fails in too many ways to name

@@ -27,7 +27,7 @@ def execute(lesson: Path) -> nbformat.NotebookNode:
     """The lesson with the outputs of a run from top to bottom. Raises CellExecutionError where a cell fails."""
     notebook = nbformat.read(lesson, as_version=4)
     NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}},
-                   store_widget_state=False).execute()  # fmt: skip
+                   store_widget_state=False, extra_arguments=["--log-level=ERROR"]).execute()  # fmt: skip
     return clean(notebook)
 
 

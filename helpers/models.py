@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.errors import TutorialError
-from helpers.profiles import MODEL_FOLDER, Profile, choose, home
+from helpers.profiles import MODEL_FOLDER, Profile, choose, home, reach_hub
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -53,10 +53,10 @@ def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
 
 
 def _why_not(source: str | Path, error: Exception) -> str:
-    reason = f"{type(error).__name__}: {(str(error).strip() or 'no details').splitlines()[0]}"
+    reason = type(error).__name__  # the libraries' own messages are long, and their advice is for other cases
     if Path(source).is_dir():
         return f"The model in {source} is incomplete or broken ({reason}); delete the folder and make it again."
-    if "afetensor" in reason or "eserializing" in reason:  # a file came, but not all of it
+    if reason == "SafetensorError":  # a file came, but not all of it
         return f"The downloaded weights of {source} are incomplete ({reason}); delete them from HF_HOME and run again."
     return (
         f"{source} could not be fetched from the Hugging Face Hub ({reason}): check the connection and run this "
@@ -193,4 +193,6 @@ def _finish_replacing(folder: Path) -> None:
 
 def base(profile: Profile):
     """The profile's model before fine-tuning, ready to train, and its tokenizer."""
+    if profile.name == "gpt2":
+        reach_hub()
     return load(profile.model, profile.device, profile.dropout)

@@ -124,14 +124,26 @@ def _auto() -> tuple[str, str]:
     """`gpt2` where its files are in the cache or the Hub answers, else `tiny`; and the reason."""
     if _in_cache():
         return "gpt2", "its files are on this machine"
-    answer = []
-    # In a thread, since looking up a host's name can hang for longer than any time limit on the request.
-    question = threading.Thread(target=lambda: answer.append(_hub_answers()), daemon=True)
-    question.start()
-    question.join(2.5)
-    if answer == [True]:
+    if _hub_answers():
         return "gpt2", "the Hugging Face Hub answers"
     return "tiny", "the Hugging Face Hub does not answer, and GPT-2 is not on this machine"
+
+
+def reach_hub() -> None:
+    """Make sure that GPT-2 and WikiText-2 can be had, from the cache or from the Hub; raise TutorialError if not.
+
+    With both in the cache, the Hub is not asked for anything: no waiting, and no connection needed.
+    """
+    if _in_cache():
+        from huggingface_hub import constants
+
+        os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
+        constants.HF_HUB_OFFLINE = True  # for those that are
+    elif not _hub_answers():
+        raise TutorialError(
+            f"{GPT2} and WikiText-2 could not be fetched, since the Hugging Face Hub does not answer: check the "
+            "connection and run this again, or choose the profile tiny, which needs none."
+        )
 
 
 def _in_cache() -> bool:
@@ -147,11 +159,19 @@ def _hub_answers() -> bool:
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
-    try:
-        url = f"{constants.ENDPOINT}/{GPT2}/resolve/main/config.json"
-        return get_session().head(url, timeout=2.0).status_code < 400
-    except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
-        return False
+    def ask():
+        try:
+            url = f"{constants.ENDPOINT}/{GPT2}/resolve/main/config.json"
+            answers.append(get_session().head(url, timeout=2.0).status_code < 400)
+        except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
+            answers.append(False)
+
+    answers = []
+    # In a thread, since looking up a host's name can hang for longer than any time limit on the request.
+    question = threading.Thread(target=ask, daemon=True)
+    question.start()
+    question.join(2.5)
+    return answers == [True]
 
 
 def _hardware(device: str, precision: str) -> tuple[str, str]:

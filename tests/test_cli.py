@@ -57,7 +57,10 @@ def test_evaluate_gives_the_summarys_figure(trained, summary):
 
 @pytest.mark.parametrize(("block", "stride"), [(64, 64), (100, 30), (256, 255)])
 def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, block, stride):
-    text = "A ragged text, with an odd end.\n\n\n  It has blank lines; an emoji 🦊 ; and “quotes”\n" * 4 + "and no last line end"
+    text = (
+        "A ragged text, with an odd end.\n\n\n  It has blank lines; an emoji 🦊 ; and “quotes”\n" * 4
+        + "and no last line end"
+    )
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     (tmp_path / "b.md").write_text("# Second file\n", encoding="utf-8")
     files = (tmp_path / "a.txt", tmp_path / "b.md")

@@ -43,7 +43,8 @@ def test_probabilities_are_those_of_the_library(temperature, top_k, top_p, penal
 
 
 def test_temperature_zero_takes_the_likeliest():
-    assert generation.next_token_probabilities(torch.tensor([1.0, 3.0, 2.0]), GREEDY, torch.tensor([0])).tolist() == [0, 1, 0]
+    logits = torch.tensor([1.0, 3.0, 2.0])
+    assert generation.next_token_probabilities(logits, GREEDY, torch.tensor([0])).tolist() == [0, 1, 0]
 
 
 def test_greedy_is_the_librarys_generate(micro_model, tokenizer):

@@ -60,7 +60,9 @@ def test_precision_on_gpus_goes_by_capability(monkeypatch, capability, precision
     assert profile.rows_at_once < profile.batch_size == 8
 
 
-@pytest.mark.parametrize(("text", "kind"), [("0", float), ("-1", int), ("x", float), ("nan", float), ("inf", float), ("1.5", int)])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("0", float), ("-1", int), ("x", float), ("nan", float), ("inf", float), ("1.5", int)]
+)
 def test_numbers_must_be_above_zero(text, kind):
     with pytest.raises(TutorialError, match="--epochs must be"):
         profiles.positive(text, "--epochs", kind)

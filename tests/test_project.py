@@ -27,7 +27,8 @@ def test_importing_the_helpers_is_instant():
 
 def test_choosing_a_profile_by_name_needs_no_torch():
     code = "import sys; from helpers.profiles import choose; choose('tiny'); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.strip() == "False"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "False"
 
 
 def test_the_helpers_stay_small():
@@ -72,7 +73,7 @@ def test_the_bundled_model_is_small_and_stored_in_half_precision():
     file = ROOT / "helpers" / "bundled" / "model" / "model.safetensors"
     assert file.stat().st_size <= 10_000_000
     with safe_open(file, "pt") as weights:
-        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}  # noqa: SIM118
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}
 
 
 def test_the_model_card_states_what_the_model_reaches(tokenizer):

@@ -73,7 +73,9 @@ def test_scoring_leaves_the_model_as_it_was():
     assert models.score(model, np.arange(1, 100), 16) == first, "dropout was on"
 
 
-@pytest.mark.parametrize(("block", "stride", "length"), [(16, 0, 99), (16, 17, 99), (65, 1, 99), (1, 1, 99), (16, 16, 1)])
+@pytest.mark.parametrize(
+    ("block", "stride", "length"), [(16, 0, 99), (16, 17, 99), (65, 1, 99), (1, 1, 99), (16, 16, 1)]
+)
 def test_impossible_requests_are_refused(micro_model, block, stride, length):
     with pytest.raises(TutorialError):
         evaluate(micro_model, np.arange(1, length + 1), block, stride if stride else -1)
@@ -85,7 +87,9 @@ def test_the_training_loss_is_the_true_mean_over_predicted_tokens(micro_model, m
     rows = torch.from_numpy(tokens.reshape(4, 32).astype(np.int64))
     with torch.no_grad():
         true = models.token_losses(micro_model, rows).mean().item()
-    summary = training.train(micro_model, _NoTokenizer(), tokens, streams[1], replace(micro_profile, epochs=1), home / "m")
+    summary = training.train(
+        micro_model, _NoTokenizer(), tokens, streams[1], replace(micro_profile, epochs=1), home / "m"
+    )
     assert summary["train_loss_first"] == pytest.approx(true, abs=1e-4)
     assert abs(true * 31 / 32 - true) > 0.1, "the wrong figure would be told apart"
 

@@ -42,7 +42,8 @@ def lab(tmp_path_factory):
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
-               "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+               "--LabApp.expose_app_in_browser=True",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -80,7 +81,9 @@ def page(browser):
 def open_lesson(page, lab, name):
     page.goto(f"{lab}/lab/tree/notebooks/{name}?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function("window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'")
+    page.wait_for_function(
+        "window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
 
 
 def run_all(page, seconds):
@@ -108,7 +111,8 @@ def outputs(page):
     """Every output of the open notebook, as nbformat has it."""
     return page.evaluate(
         """() => { const found = []
-            for (const cell of jupyterapp.shell.currentWidget.content.model.toJSON().cells) found.push(...cell.outputs || [])
+            const cells = jupyterapp.shell.currentWidget.content.model.toJSON().cells
+            for (const cell of cells) found.push(...cell.outputs || [])
             return found }"""
     )
 
@@ -139,7 +143,9 @@ def play_with_the_prompt_box(page):
     text = page.locator(".jupyter-widgets .widget-html-content, .widget-html .widget-html-content").first
 
     def wait_for_another(before):
-        page.wait_for_function("([node, old]) => node.innerText.trim() && node.innerText !== old", arg=[text.element_handle(), before])
+        page.wait_for_function(
+            "([node, old]) => node.innerText.trim() && node.innerText !== old", arg=[text.element_handle(), before]
+        )
         page.wait_for_function("() => [...document.querySelectorAll('button.jupyter-button')].every(b => !b.disabled)")
         return text.inner_text()
 
