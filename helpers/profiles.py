@@ -141,8 +141,8 @@ def reach_hub() -> None:
         constants.HF_HUB_OFFLINE = True  # for those that are
     elif not _hub_answers():
         raise TutorialError(
-            f"{GPT2} and WikiText-2 could not be fetched, since the Hugging Face Hub does not answer: check the "
-            "connection and run this again, or choose the profile tiny, which needs none."
+            f"{GPT2} and WikiText-2 could not be fetched from the Hugging Face Hub, which does not answer: check "
+            "the connection and run this again, or choose the profile tiny, which needs none."
         )
 
 

@@ -29,6 +29,7 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     for name in ("notebooks", "helpers"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "requirements.txt", folder)  # lesson 01 reads it
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -100,7 +101,7 @@ def run_all(page, seconds):
                 const cell = code.get(i)
                 if (cell.type === 'code' && !cell.executionCount) done = false
             }
-            return done
+            return done || document.querySelector('.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]')
         }""",
         timeout=1000 * seconds,
         polling=500,
