@@ -131,7 +131,7 @@ def test_run_all(page, lab, name):
     assert found, "nothing ran"
     assert not [output for output in found if output["output_type"] == "error"]
     assert not [output for output in found if output.get("name") == "stderr"]
-    assert page.locator("text=Error displaying widget").count() == 0
+    assert page.locator(".jp-OutputArea", has_text="Error displaying widget").count() == 0
     assert page.locator(".jp-Dialog").count() == 0
     picture(page, name.removesuffix(".ipynb"))
     if name.startswith("06"):
