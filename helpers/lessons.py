@@ -26,8 +26,16 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def execute(lesson: Path) -> nbformat.NotebookNode:
     """The lesson with the outputs of a run from top to bottom. Raises CellExecutionError where a cell fails."""
     notebook = nbformat.read(lesson, as_version=4)
-    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}},
-                   store_widget_state=False, extra_arguments=["--log-level=ERROR"]).execute()  # fmt: skip
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": NOTEBOOKS}},
+        store_widget_state=False,
+        coalesce_streams=True,  # else a print may be stored in two pieces, by chance
+        extra_arguments=["--log-level=ERROR"],
+    )
+    client.execute()
     return clean(notebook)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from helpers.data import Blocks
-from helpers.models import score
+from helpers.models import score, token_losses
 from helpers.profiles import Profile
 
 EVALUATION_SHARE = 0.2  # of a time budget, at most
@@ -75,7 +75,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
             began = time.perf_counter()
             for _ in range(accumulation(profile)):
                 with torch.autocast(profile.device, dtype, enabled=dtype is not None):
-                    loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+                    loss = token_losses(model, ids).mean()
                 loss.backward()
             optimizer.step()
             optimizer.zero_grad()
