@@ -2,10 +2,12 @@
 
 import functools
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
 from helpers.errors import TutorialError
 from helpers.profiles import BUNDLED, WIKITEXT, Profile, reach_hub
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
 _TITLE = re.compile(r" = [^=].* = \n")
+
+
+def bar(items, what: str):
+    """`items` with a progress bar in a terminal, where they take over two seconds; notebooks have displays."""
+    return tqdm(items, what, delay=2, leave=False, disable=not sys.stderr.isatty())
 
 
 def load_splits(profile: Profile) -> "DatasetDict":
@@ -133,14 +140,14 @@ def _read(file: Path) -> list[str]:
 def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: list[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids, shape (tokens,); after each text the token `ending`, if given.
 
-    No special tokens are added. A few hundred texts at a time, into a compact array: memory stays
+    No special tokens are added. A few texts at a time, into a compact array: memory stays
     flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
     parts = [np.empty(0, np.int32)]
-    for start in range(0, len(texts), 256):
+    for start in bar(range(0, len(texts), 64), "tokenizing"):
         # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
-        ids = tokenizer(texts[start : start + 256], add_special_tokens=False, verbose=False)["input_ids"]
+        ids = tokenizer(texts[start : start + 64], add_special_tokens=False, verbose=False)["input_ids"]
         for text_ids in ids:
             parts.append(np.array(text_ids + tail, np.int32))
     return np.concatenate(parts)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from helpers.data import bar
 from helpers.errors import TutorialError
 from helpers.profiles import MODEL_FOLDER, Profile, choose, home, reach_hub
 
@@ -129,7 +130,7 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
     total, count = 0.0, 0
     was_training = model.training
     model.eval()
-    for batch in progress(batches) if progress else batches:
+    for batch in progress(batches) if progress else bar(batches, "scoring"):
         rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(np.int64)  # (batch, length)
         losses = token_losses(model, torch.from_numpy(rows).to(model.device)).double().cpu()
         for row, (start, end, first) in zip(losses, batch, strict=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from helpers.data import Blocks
+from helpers.data import Blocks, bar
 from helpers.models import score, token_losses
 from helpers.profiles import Profile
 
@@ -71,7 +71,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
     model.train()
     seconds = 0.0
     with torch.random.fork_rng():  # dropout must not change what the run draws
-        for _ in range(2):
+        for _ in bar(range(2), "measuring a step"):
             began = time.perf_counter()
             for _ in range(accumulation(profile)):
                 with torch.autocast(profile.device, dtype, enabled=dtype is not None):

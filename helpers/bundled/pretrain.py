@@ -47,7 +47,7 @@ def read_books(files: list[str]) -> list[dict]:
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), with merges learned from `texts`."""
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=False)
+    bpe.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True)
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
     return PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special)
 
@@ -111,7 +111,7 @@ def bits_per_byte(model, tokenizer, text: str) -> float:
     ids = torch.tensor([tokenizer.eos_token_id] + tokenizer(text, verbose=False)["input_ids"])
     model.eval()
     nats = 0.0
-    for start in range(0, len(ids) - 1, BLOCK):
+    for start in tqdm(range(0, len(ids) - 1, BLOCK), "scoring", delay=2):
         row = ids[start : start + BLOCK + 1][None]  # (1, BLOCK + 1), the last row shorter
         nats += loss_of(model, row[:, :-1], row[:, 1:], reduction="sum").item()
     model.train()
