@@ -44,6 +44,8 @@ def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source))
         model = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32, **options)
+        if len(tokenizer) != model.config.vocab_size:  # transformers makes an empty tokenizer where its file is missing
+            raise ValueError("the tokenizer does not fit the model")
     except Exception as error:  # a missing file, a broken file and a lost connection raise a dozen types
         raise TutorialError(_why_not(source, error)) from error
     finally:

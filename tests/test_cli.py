@@ -125,6 +125,7 @@ def test_own_text(tmp_path):
         (["train", "--output-dir", "taken"], "nothing was overwritten"),
         (["prompt"], "There is no model in"),
         (["prompt", "broken"], "incomplete or broken"),
+        (["prompt", "untokenized"], "incomplete or broken"),
         (["prompt", "taken"], "There is no model in"),
         (["evaluate", "nowhere"], "There is no model in"),
         (["evaluate", "good", "--block", "257"], "from 2 to 256"),
@@ -143,8 +144,11 @@ def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, 
     (tmp_path / "one.txt").write_text("a")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("years of work")
-    for name in ("good", "broken"):
+    for name in ("good", "broken", "untokenized"):
         shutil.copytree(profiles.BUNDLED / "model", tmp_path / name)
+    (tmp_path / "untokenized" / "tokenizer.json").unlink()
+    config = tmp_path / "untokenized" / "tokenizer_config.json"
+    config.write_text('{"tokenizer_class": "GPT2Tokenizer"}')
     weights = tmp_path / "broken" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     before = sorted(tmp_path.rglob("*"))
