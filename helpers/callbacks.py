@@ -110,7 +110,8 @@ class Deadline(TrainerCallback):
         self.clock, self.seconds, self.stop = clock, seconds, stop
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if self.clock.elapsed() > self.seconds:
+        # Of this process alone: a run that is continued gets its budget anew, else it would end after a step.
+        if time.perf_counter() - self.clock.started > self.seconds:
             self.stop.requested = True
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict, replace
 
@@ -87,7 +88,8 @@ def _train(options) -> None:
             profile = replace(profile, **{name: number})
     if options.seed is not None:
         profile = replace(profile, seed=options.seed)
-    profile = replace(profile, rows_at_once=min(profile.rows_at_once, profile.batch_size))
+    # As many rows at once as go evenly into the batch: so that a step has the batch size that was asked for.
+    profile = replace(profile, rows_at_once=math.gcd(profile.rows_at_once, profile.batch_size))
 
     from helpers import data, models, training  # torch takes seconds to load: only once the settings are right
     from helpers.callbacks import ProgressBar
@@ -134,10 +136,13 @@ def _prompt(options) -> None:
             return print()
         if line.strip() == LEAVE:
             return None
-        prompt = line or prompt
+        wanted = line or prompt
         try:
-            print(prompt, end="", flush=True)
-            for piece in stream_text(model, tokenizer, prompt, sampling):
+            pieces = stream_text(model, tokenizer, wanted, sampling)
+            first = next(pieces, "")  # refuses a blank prompt before anything is printed
+            prompt = wanted
+            print(prompt + first, end="", flush=True)
+            for piece in pieces:
                 print(piece, end="", flush=True)
             print(f"\n[seed {sampling.seed}]")
             sampling = replace(sampling, seed=sampling.seed + 1)
@@ -151,8 +156,6 @@ def _evaluate(options) -> None:
     block, stride = (positive(n, what, int) if n else None
                      for n, what in ((options.block, "--block"), (options.stride, "--stride")))  # fmt: skip
 
-    from tqdm import tqdm
-
     from helpers import data, models
     from helpers.evaluation import evaluate
 
@@ -161,5 +164,5 @@ def _evaluate(options) -> None:
     if texts is None:
         texts = data.validation_texts(models.trained_on(options.model_dir))
     ids = data.tokenize(tokenizer, texts)
-    result = evaluate(model, ids, block, stride, progress=lambda batches: tqdm(batches, "scoring", delay=2))
+    result = evaluate(model, ids, block, stride)
     print(json.dumps(asdict(result)) if options.json else result)

@@ -26,7 +26,7 @@ class Evaluation:
         )
 
 
-def evaluate(model, ids: np.ndarray, block: int | None = None, stride: int | None = None, progress=None) -> Evaluation:
+def evaluate(model, ids: np.ndarray, block: int | None = None, stride: int | None = None) -> Evaluation:
     """Score the stream `ids` (tokens,): the sum of all token losses over the number of tokens predicted.
 
     `block` is the model's whole context unless given, `stride` the block. `models.score` tells which
@@ -36,5 +36,5 @@ def evaluate(model, ids: np.ndarray, block: int | None = None, stride: int | Non
     block = block or longest
     if not 2 <= block <= longest:
         raise TutorialError(f"The block must be from 2 to {longest:,} tokens, this model's context, not {block:,}.")
-    total, count = score(model, ids, block, stride, progress)
+    total, count = score(model, ids, block, stride)
     return Evaluation(total / count, math.exp(total / count), count, block, stride or block)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
-# What a model folder of ours may hold: `replace_folder` refuses to touch one with anything else in it.
+# What a model folder of ours may hold: `check_replaceable` refuses to touch one with anything else in it.
 _OURS = {
     SUMMARY, SETTINGS, "README.md", "config.json", "generation_config.json", "model.safetensors",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
@@ -104,14 +104,14 @@ def token_losses(model: "GPT2LMHeadModel", ids: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | None = None, progress=None):
+def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | None = None):
     """Sum of token losses in nats, and the number of tokens scored, over a stream `ids` (tokens,).
 
     Window k starts at token k * stride and is at most `block` long. Each token is scored once, in the
     first window that predicts it; a window's first token is never scored there, since nothing stands before
     it. So stride = block is fast and leaves out one token a window; a smaller stride gives every token
-    at least block - stride tokens of context. Scored in fp32, sums in fp64. `progress` wraps the list of batches
-    (a tqdm class). Method: https://huggingface.co/docs/transformers/perplexity
+    at least block - stride tokens of context. Scored in fp32, sums in fp64.
+    Method: https://huggingface.co/docs/transformers/perplexity
     """
     stride = stride or block
     if not 0 < stride <= block:
@@ -132,7 +132,7 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
     total, count = 0.0, 0
     was_training = model.training
     model.eval()
-    for batch in progress(batches) if progress else bar(batches, "scoring"):
+    for batch in bar(batches, "scoring"):
         rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(np.int64)  # (batch, length)
         losses = token_losses(model, torch.from_numpy(rows).to(model.device)).double().cpu()
         for row, (start, end, first) in zip(losses, batch, strict=True):

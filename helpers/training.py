@@ -101,8 +101,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
 
     `train_tokens` and `validation_tokens` are streams of ids (tokens,). An unfinished run with the same settings is
     continued: from its newest checkpoint, or from the one that `resume` names; with False it starts afresh.
-    `callbacks` watch. Raises TutorialError for a text
-    that is too short, a checkpoint of other settings, or an `output` that must not be replaced.
+    `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
+    `output` that must not be replaced.
     """
     clock, stop = Clock(), StopRequest()
     check_replaceable(output)
@@ -137,7 +137,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         model.eval()
         model.__dict__.pop("forward", None)  # accelerate's wrapper
         model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
-        summary = _summary(trainer, plan, profile, settings, checkpoint)
+        summary = _summary(trainer, plan, profile, checkpoint)
         summary["stopped_early"] = trainer.state.global_step < plan.steps
         if trainer.is_world_process_zero():
 
@@ -159,7 +159,8 @@ def ensure_model(profile: Profile, callbacks=()):
     """
     folder = model_folder()
     if (folder / SUMMARY).is_file():
-        return *load_fine_tuned(device=profile.device), "This is the model that you fine-tuned."
+        theirs = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["profile"]
+        return *load_fine_tuned(device=profile.device), f"This is the model that you fine-tuned, of profile {theirs}."
     model, tokenizer = base(profile)
     if profile.name == "gpt2":
         return model, tokenizer, "You have not fine-tuned a model yet (lesson 05 does): this is GPT-2 as published."
@@ -216,7 +217,7 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     return plan
 
 
-def _summary(trainer: Trainer, plan: Plan, profile: Profile, settings: dict, checkpoint) -> dict:
+def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint) -> dict:
     """`training_summary.json`: of the model that was kept, the best by validation loss."""
     state = trainer.state
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import data, models, profiles
+from helpers import cli, data, models, profiles
 
 from .conftest import run
 from .test_scoring import by_hand
@@ -87,6 +87,17 @@ def test_prompt_writes_rewrites_and_leaves(trained):
     assert "never read" not in result.stdout
 
 
+def test_a_blank_line_gets_a_hint_and_the_prompt_before_it_stays(micro_model, tokenizer, monkeypatch, capsys):
+    lines = iter(["Once upon", "   ", "", ":q"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    monkeypatch.setattr(models, "load_fine_tuned", lambda *_: (micro_model, tokenizer))
+    assert cli.main(["prompt", "--max-new-tokens", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Once upon") == 2
+    assert printed.count("The prompt is empty") == 1
+
+
 def test_the_saved_model_opens_without_the_helpers(trained):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -98,12 +109,14 @@ def test_the_saved_model_opens_without_the_helpers(trained):
 
 def test_own_text(tmp_path):
     articles = data.articles(list(data.load_splits(profiles.choose("tiny"))["test"]["text"]))
-    (tmp_path / "mine.txt").write_text("".join(articles), encoding="utf-8")
-    result = run("train", "--text", tmp_path / "mine.txt", "--epochs", "1", "--output-dir", "mine", home=tmp_path)
+    (tmp_path / "mine.txt").write_text("".join(articles[:6]), encoding="utf-8")
+    result = run("train", "--text", tmp_path / "mine.txt", "--epochs", "1", "--output-dir", "mine",
+                 "--batch-size", "6", home=tmp_path)  # fmt: skip
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "mine" / models.SUMMARY).read_text())
     assert summary["perplexity_after"] < summary["perplexity_before"]
     assert "mine.txt" in summary["dataset"]
+    assert summary["tokens_seen"] == summary["steps"] * 6 * 256, "the batch that was asked for"
     evaluated = run("evaluate", "mine", home=tmp_path)
     assert (evaluated.returncode, evaluated.stderr.count("--text")) == (2, 1)
 

@@ -10,6 +10,7 @@ import torch
 from transformers import TrainerCallback
 
 from helpers import models, planning, training
+from helpers.callbacks import Clock, Deadline, StopRequest
 from helpers.data import Blocks
 from helpers.errors import TutorialError
 
@@ -159,6 +160,17 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
     assert (summary["resumed_from_step"], summary["stopped_early"]) == (6, False)
     assert torch.equal(weights(straight), weights(again))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handlers are given back"
+
+
+def test_a_continued_run_gets_its_budget_anew():
+    clock, stop = Clock(), StopRequest()
+    clock.before = 1000.0  # seconds that went into the run before it was stopped
+    deadline = Deadline(clock, 60, stop)
+    deadline.on_step_begin(None, None, None)
+    assert not stop.requested
+    clock.started -= 61
+    deadline.on_step_begin(None, None, None)
+    assert stop.requested
 
 
 def test_a_finished_run_is_recognised(go, home, streams, micro_profile):

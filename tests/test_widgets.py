@@ -93,6 +93,12 @@ def test_markup_is_shown_as_text(box):
     assert "<script" not in box.output.value and "<img" not in box.output.value
 
 
+def test_markup_that_the_model_writes_is_shown_as_text(box, monkeypatch):
+    monkeypatch.setattr(widgets, "stream_text", lambda *_: iter(["<script>alert(1)</script>", " & <b>bold</b>"]))
+    box.generate.click()
+    assert html.escape("<script>alert(1)</script> & <b>bold</b>") in box.output.value
+
+
 def test_a_click_while_it_writes_is_ignored(box, monkeypatch):
     def stream(*_):
         yield "first"
