@@ -1,6 +1,8 @@
-"""The commands as a learner types them, in child processes, on the bundled model and encyclopedia."""
+"""The commands as a learner types them, on the bundled model and encyclopedia."""
 
+import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -149,9 +151,8 @@ def test_own_text(tmp_path):
         (["prompt", "good"], "The prompt is empty"),
     ],
 )
-def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, arguments, words):
-    import shutil
-
+def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, capsys, arguments, words):
+    # In this process, for speed: the commands of a learner start torch anew each time.
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text("a short text")
     (tmp_path / "one.txt").write_text("a")
@@ -165,13 +166,19 @@ def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, 
     weights = tmp_path / "broken" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     before = sorted(tmp_path.rglob("*"))
-    result = run(*(a.replace("{home}", str(tmp_path)) for a in arguments), home=tmp_path, typed="  \n")
-    assert result.returncode == 2, result.stdout + result.stderr
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and words in errors[0], result.stderr
-    assert "Traceback" not in result.stderr
+    monkeypatch.setenv("GPT2_TUTORIAL_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("  \n"))
+    assert cli.main([argument.replace("{home}", str(tmp_path)) for argument in arguments]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and words in errors[0], errors
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "taken" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_error_is_the_exit_code_of_the_process(tmp_path):
+    result = run("prompt", home=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("error: There is no model in")
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"]])
