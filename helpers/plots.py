@@ -1,6 +1,7 @@
 """The plots of the series: one look, labelled axes, colours that colour-blind readers can tell apart."""
 
 import base64
+import html
 import io
 
 import matplotlib.pyplot as plt
@@ -41,6 +42,17 @@ def bars(labels: list[str], values: list[float], title: str, xlabel: str, colour
     return axes
 
 
+def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, unit: str) -> Axes:
+    """A square of shares from 0 (white) to 1 (dark); `matrix` is of shape (len(labels), len(labels))."""
+    axes = new_axes(title, xlabel, ylabel)
+    drawn = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    axes.figure.colorbar(drawn, label=unit)
+    axes.set_xticks(range(len(labels)), labels, rotation=90)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.grid(visible=False)
+    return axes
+
+
 def smooth(values: list[float], weight: float = 0.9) -> list[float]:
     """The exponential moving average of `values`, corrected for its start (as in Adam, Kingma and Ba 2015)."""
     average, result = 0.0, []
@@ -73,10 +85,19 @@ def plot_losses(history: list[dict], before: float | None = None) -> None:
 
 
 def losses_as_html(history: list[dict], before: float | None = None) -> str:
-    """The loss curves as an `<img>` tag. Drawn without pyplot, which must not be used while a cell runs callbacks."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure)
-    draw_losses(history, axes, before)
+    """The loss curves as an `<img>` tag."""
+    figure = new_figure()
+    draw_losses(history, new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure), before)
+    return as_html(figure, "loss curves")
+
+
+def new_figure() -> Figure:
+    """A figure that is not pyplot's, which must not be used while a cell or a widget runs callbacks."""
+    return Figure(figsize=SIZE, layout="constrained")
+
+
+def as_html(figure: Figure, alt: str) -> str:
+    """`figure` as an `<img>` tag; `alt` says in words what it shows."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=80)
-    return f'<img alt="loss curves" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'

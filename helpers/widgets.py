@@ -1,10 +1,11 @@
-"""What moves in the lessons: the live loss plot (lesson 05) and the prompt box (lesson 06).
+"""What moves in the lessons: explorers (02, 03, 06), the live loss plot (05) and the prompt box (06).
 
 Only what ipywidgets 7.7 and 8 share, and everything on the main thread: so it works in JupyterLab, VS Code and Colab.
 """
 
 import html
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import ipywidgets
@@ -22,6 +23,28 @@ def show_widget(widget: ipywidgets.Widget, note: str) -> None:
     """Display `widget`; where none can be shown, as on GitHub, `note` stands in its place."""
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     display({"application/vnd.jupyter.widget-view+json": view, "text/plain": note}, raw=True)
+
+
+def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:
+    """Show `controls`, and under them the HTML that `draw` makes of their values, anew at each change.
+
+    `draw` takes the values under the names of the controls. It gets whatever a learner types, so it must pass all text
+    through `html.escape`. Where no widget can be shown, `note` stands in its place.
+    """
+    picture = ipywidgets.HTML()
+
+    def redraw(_=None):
+        try:
+            picture.value = draw(**{name: control.value for name, control in controls.items()})
+        except TutorialError as error:
+            picture.value = f"<i>{html.escape(str(error))}</i>"
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    redraw()
+    box = ipywidgets.VBox([*controls.values(), picture])
+    show_widget(box, note)
+    return box
 
 
 class LivePlot(TrainerCallback):

@@ -10,6 +10,10 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 FIRST_CELL = 'import sys; sys.path.insert(0, "..")\nfrom helpers import start\n\nprofile = start()'
 EXEMPT = {"nbval-ignore-output", "nbval-skip"}
+MAP = " → ".join(
+    f"[{lesson.stem[:2]} {name}]({lesson.name})"
+    for lesson, name in zip(LESSONS, ("Install", "Explore", "Tokenize", "Load", "Fine-tune", "Generate"), strict=True)
+)
 KNOWN_TAGS = EXEMPT | {"nbval-check-output"}
 
 pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
@@ -87,6 +91,62 @@ def test_no_paths_and_no_warnings_in_the_outputs(lesson):
         for text in texts_of(cell):
             assert not re.search(r"/root/|/home/|/Users/|/tmp/|[A-Z]:\\", text), text
             assert not re.search(r"Warning:|Traceback", text), text
+
+
+def prose_of(notebook: dict) -> str:
+    return "\n\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+
+
+def test_the_frame_of_a_lesson(lesson):
+    """Goals, needs, time and map; a range to expect; a failure on purpose; exercises, recap, glossary, next."""
+    notebook = load(lesson)
+    opening = "".join(notebook["cells"][0]["source"])
+    for part in ("you can**", "**You need**", "**Time", "laptop", "GPU"):
+        assert part in opening, f"no {part!r} at the start"
+    assert MAP.replace(f"[{lesson.stem[:2]}", f"**[{lesson.stem[:2]}", 1).replace(
+        f"({lesson.name})", f"({lesson.name}) (you are here)**", 1
+    ) in re.sub(r"\s+", " ", opening)
+    prose = prose_of(notebook)
+    for part in ("**What you should see", "## Recap", "| term | meaning |"):
+        assert part in prose, f"{part!r} is missing"
+    last = "".join(notebook["cells"][-1]["source"])
+    following = LESSONS[LESSONS.index(lesson) + 1 :]
+    assert f"]({(following or LESSONS)[0].name})" in last
+    assert any("except " in "".join(cell["source"]) for cell in code_cells(notebook)), "nothing fails on purpose"
+
+
+def test_terms_are_explained_once(lesson):
+    terms = re.findall(r"^\| ([^|]+?) \| [^|]+ \|$", prose_of(load(lesson)).split("| term | meaning |")[1], re.M)
+    terms = [term for term in terms if "---" not in term]
+    assert 4 <= len(terms) <= 15
+    assert len(set(terms)) == len(terms)
+
+
+def test_cells_are_short(lesson):
+    lines = [
+        sum(bool(line.strip()) for line in "".join(cell["source"]).splitlines()) for cell in code_cells(load(lesson))
+    ]
+    assert 3 <= sorted(lines)[len(lines) // 2] <= 6
+    assert max(lines) <= 15
+
+
+def test_a_lesson_takes_twenty_minutes_to_read(lesson):
+    """At 238 words a minute (Brysbaert 2019, doi.org/10.1016/j.jml.2019.104047) and 4 seconds a line of code."""
+    prose = prose_of(load(lesson))
+    first, recap = re.search(r"^## Exercise", prose, re.M).start(), prose.index("## Recap")
+    words = re.sub(r"\]\([^)]*\)", "]", prose[:first] + prose[recap:]).split()
+    cells = ["".join(cell["source"]) for cell in code_cells(load(lesson))]
+    lines = sum(bool(line.strip()) for cell in cells if not cell.startswith("answer") for line in cell.splitlines())
+    assert len(words) / 238 + lines * 4 / 60 <= 20, f"{len(words)} words, {lines} lines of code"
+
+
+def test_plots_are_explained(lesson):
+    """After each figure, a sentence on what to notice."""
+    cells = load(lesson)["cells"]
+    for number, cell in enumerate(cells):
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            after = next(c for c in cells[number + 1 :] if c["cell_type"] == "markdown")
+            assert re.search(r"[Nn]otice|[Ll]ook (closely|at|for)|[Ss]ee ", "".join(after["source"])), cell["source"]
 
 
 def test_prose_comes_before_code(lesson):

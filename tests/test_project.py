@@ -13,7 +13,8 @@ from .conftest import ROOT
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
 # The way data flows. A module may import the ones before it.
 ORDER = (
-    "errors profiles data models planning callbacks training evaluation generation plots widgets cli lessons __main__"
+    "errors profiles data models planning callbacks training evaluation generation plots widgets "
+    "exercises cli lessons __main__"
 ).split()
 
 
