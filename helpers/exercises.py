@@ -43,7 +43,7 @@ class Exercises:
         """Say whether `answer` is right and, if it is not, what may have gone wrong."""
         exercise = self._exercise(number)
         try:
-            given = self._value(exercise, answer)
+            given = None if answer is ... else self._value(exercise, answer)
         except Exception as error:  # whatever the learner's own function raises
             return print(f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}")
         if _empty(given):
@@ -144,5 +144,5 @@ def _same(one, other) -> bool:
 
 
 def _kind(value) -> str:
-    kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number", dict: "a dictionary"}
-    return f"{len(value)} values" if isinstance(value, list) else kinds.get(type(value), f"a {type(value).__name__}")
+    kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number", list: "a list"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
