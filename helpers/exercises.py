@@ -47,7 +47,8 @@ class Exercises:
         except Exception as error:  # whatever the learner's own function raises
             return print(f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}")
         if _empty(given):
-            return print(f"Exercise {number} waits for your answer. hint({number}) gives a push.")
+            waits = "waits: the function returns nothing yet" if callable(answer) else "waits for your answer"
+            return print(f"Exercise {number} {waits}. hint({number}) gives a push.")
         expected = self.run(number, exercise.solution)
         if _same(given, expected):
             return print(f"Exercise {number}: right! {exercise.right}")
