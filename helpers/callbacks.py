@@ -8,10 +8,21 @@ import signal
 import threading
 import time
 
+import torch
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from helpers.errors import TutorialError
+
+
+def agreed(wish: bool) -> bool:
+    """Whether any of the processes that train together has this wish: they must all do the same after a step."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return wish
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    votes = torch.tensor(int(wish), device=device)
+    torch.distributed.all_reduce(votes)
+    return bool(votes)
 
 
 class Clock(TrainerCallback):
@@ -55,7 +66,7 @@ class Milestones(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         control.should_evaluate = state.global_step in self.steps
         late = time.perf_counter() - self.saved > 60 * self.save_minutes
-        control.should_save = control.should_evaluate or late
+        control.should_save = agreed(control.should_evaluate or late)
 
     def on_save(self, args, state, control, **kwargs):
         self.saved = time.perf_counter()
@@ -82,7 +93,7 @@ class StopRequest(TrainerCallback):
                 self._previous[number] = signal.signal(number, self.stop)
 
     def on_step_end(self, args, state, control, **kwargs):
-        if self.requested:
+        if agreed(self.requested):
             control.should_training_stop = control.should_evaluate = control.should_save = True
 
     def release(self) -> None:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
@@ -105,6 +107,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `output` that must not be replaced.
     """
     clock, stop = Clock(), StopRequest()
+    if process_count() > 1:
+        PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
     check_replaceable(output)
     blocks = Blocks(train_tokens, profile.block)
     settings = settings_of(profile, train_tokens, validation_tokens)
@@ -132,6 +136,13 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         trainer.block = profile.block
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except RuntimeError as error:
+            if process_count() == 1:
+                raise
+            raise TutorialError(
+                "Another process of this run has ended, so this one cannot go on. Run the same command again: it "
+                f"continues from the newest checkpoint. ({str(error).splitlines()[0]})"
+            ) from error
         finally:
             stop.release()
         model.eval()
@@ -194,10 +205,12 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         dataloader_pin_memory=profile.device == "cuda",
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
+        log_level_replica="error",
     )
 
 
@@ -209,6 +222,7 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     plan = make_plan(model, blocks, validation_tokens, profile)
     total, count = score(model, validation_tokens[: plan.validation_tokens], profile.block)
     plan = dataclasses.replace(plan, validation_loss_before=total / count, scored_tokens=count)
+    [plan] = broadcast_object_list([plan])  # each process has measured steps of its own; the first one's count
     if is_first_process():
         shutil.rmtree(folder, ignore_errors=True)  # what a run left that was killed before its first checkpoint
         folder.mkdir(parents=True)
