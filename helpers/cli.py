@@ -110,8 +110,7 @@ def _train(options) -> None:
         say(f"{output} holds the finished result of these settings (perplexity {done['perplexity_after']:.2f}).")
         return
     before = generate(model, tokenizer, SAMPLE_PROMPT) if first else ""
-    bar = ProgressBar(profile.batch_size * profile.block)
-    summary = training.train(model, tokenizer, *tokens, profile, output, [bar], options.resume or True)
+    summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()], options.resume or True)
     if not first:
         return
     for name, text in (("Before", before), ("After", generate(model, tokenizer, SAMPLE_PROMPT))):

@@ -87,6 +87,8 @@ def plot_losses(history: list[dict], before: float | None = None) -> None:
 def losses_as_html(history: list[dict], before: float | None = None) -> str:
     """The loss curves as an `<img>` tag."""
     figure = new_figure()
+    figure.set_layout_engine("none")  # fixed margins are twice as fast, and this is drawn again and again
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.16, top=0.9)
     draw_losses(history, new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure), before)
     return as_html(figure, "loss curves")
 
@@ -99,5 +101,5 @@ def new_figure() -> Figure:
 def as_html(figure: Figure, alt: str) -> str:
     """`figure` as an `<img>` tag; `alt` says in words what it shows."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=80)
+    figure.savefig(picture, format="png", dpi=72)
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'

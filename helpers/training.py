@@ -106,7 +106,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
     `output` that must not be replaced.
     """
-    clock, stop = Clock(), StopRequest()
+    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block  # tokens
+    clock, stop = Clock(per_step), StopRequest()
     if process_count() > 1:
         PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
     check_replaceable(output)
@@ -148,7 +149,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         model.eval()
         model.__dict__.pop("forward", None)  # accelerate's wrapper
         model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
-        summary = _summary(trainer, plan, profile, checkpoint)
+        summary = _summary(trainer, plan, profile, checkpoint, per_step)
         summary["stopped_early"] = trainer.state.global_step < plan.steps
         if trainer.is_world_process_zero():
 
@@ -231,12 +232,11 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     return plan
 
 
-def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint) -> dict:
+def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint, per_step: int) -> dict:
     """`training_summary.json`: of the model that was kept, the best by validation loss."""
     state = trainer.state
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     edge = max(1, len(losses) // 20)  # a step's loss is noisy: the mean of the first and the last twentieth
-    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block
     steps = state.best_global_step or state.global_step
     before, after = plan.validation_loss_before, state.best_metric
     return {
@@ -250,7 +250,7 @@ def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint) -> dict
         "steps": steps,
         "tokens_seen": steps * per_step,
         "seconds": None,
-        "tokens_per_second": round(state.global_step * per_step / state.log_history[-1]["step_seconds"], 1),
+        "tokens_per_second": round(state.log_history[-1]["tokens_per_second"], 1),
         "train_loss_first": sum(losses[:edge]) / edge,
         "train_loss_last": sum(losses[-edge:]) / edge,
         "validation_loss_before": before,
