@@ -44,7 +44,7 @@ def bars(labels: list[str], values: list[float], title: str, xlabel: str, colour
 
 def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, unit: str) -> Axes:
     """A square of shares from 0 (white) to 1 (dark); `matrix` is of shape (len(labels), len(labels))."""
-    axes = new_axes(title, xlabel, ylabel)
+    axes = new_axes(title, xlabel, ylabel, plt.figure(figsize=(8.0, 5.0), layout="constrained"))
     drawn = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     axes.figure.colorbar(drawn, label=unit)
     axes.set_xticks(range(len(labels)), labels, rotation=90)

@@ -33,9 +33,13 @@ def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWid
     """
     picture = ipywidgets.HTML()
 
+    def value_of(control):
+        value = control.value  # a browser may send half an emoji, which no tokenizer takes
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
     def redraw(_=None):
         try:
-            picture.value = draw(**{name: control.value for name, control in controls.items()})
+            picture.value = draw(**{name: value_of(control) for name, control in controls.items()})
         except TutorialError as error:
             picture.value = f"<i>{html.escape(str(error))}</i>"
 

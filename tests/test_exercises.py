@@ -88,7 +88,7 @@ def said(capsys) -> str:
         (1, "3", "Exercise 1: not yet. I expect a number, and got a text. hint(1) gives a push."),
         (1, ..., "Exercise 1 waits for your answer. hint(1) gives a push."),
         (1, None, "Exercise 1 waits for your answer. hint(1) gives a push."),
-        (2, lambda word: ..., "Exercise 2 waits for your answer. hint(2) gives a push."),
+        (2, lambda word: ..., "Exercise 2 waits: the function returns nothing yet. hint(2) gives a push."),
         (2, lambda word: 1.503, "Exercise 2: right! Done."),
         (2, lambda word: 1.52, "Exercise 2: not yet. hint(2) gives a push."),
         (2, lambda word: 3, "Exercise 2: not yet. Halve it."),
@@ -133,8 +133,8 @@ def test_an_exercise_that_does_not_exist_gets_a_sentence(sample):
 @pytest.mark.parametrize(("lesson", "number"), ALL)
 def test_the_solution_is_right(lesson, number, capsys):
     exercises = Exercises(lesson, profiles.choose("tiny"))
-    names = dict(exercises._names)
-    exec(_code(exercises.exercises[number - 1].solution), names)
+    names = dict(exercises.names)
+    exec(_code(exercises.parts[number - 1]["Solution"][0]), names)
     exercises.check(number, names["answer"])
     assert said(capsys).startswith(f"Exercise {number}: right! ")
     exercises.check(number, ...)
@@ -144,11 +144,11 @@ def test_the_solution_is_right(lesson, number, capsys):
 @pytest.mark.parametrize(("lesson", "number"), ALL)
 def test_each_typical_mistake_gets_its_own_hint(lesson, number, capsys):
     exercises = Exercises(lesson, profiles.choose("tiny"))
-    mistakes = exercises.exercises[number - 1].mistakes
+    mistakes = exercises.parts[number - 1]["Mistake"]
     assert len(mistakes) >= 2
     heard = set()
     for mistake in mistakes:
-        names = dict(exercises._names)
+        names = dict(exercises.names)
         exec(_code(mistake), names)
         exercises.check(number, names["answer"])
         heard.add(said(capsys))
