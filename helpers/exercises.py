@@ -118,13 +118,15 @@ def _empty(value) -> bool:
 
 
 def _same(one, other) -> bool:
+    # A whole number is wanted exactly, a decimal figure roughly.
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, float) or isinstance(other, float):
-        numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))
-        return numbers and math.isclose(one, other, rel_tol=TOLERANCE)
+    if isinstance(other, float):
+        return type(one) in (int, float) and math.isclose(one, other, rel_tol=TOLERANCE)
+    if type(one) is float:
+        return type(other) is int and one == other
     return type(one) is type(other) and one == other
 
 

@@ -53,7 +53,7 @@ def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, un
     return axes
 
 
-def smooth(values: list[float], weight: float = 0.9) -> list[float]:
+def smooth(values: list[float], weight: float) -> list[float]:
     """The exponential moving average of `values`, corrected for its start (as in Adam, Kingma and Ba 2015)."""
     average, result = 0.0, []
     for number, value in enumerate(values, start=1):
@@ -71,7 +71,8 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
     if training:
         steps, losses = zip(*training, strict=True)
         axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=1, label="training, each step")
-        axes.plot(steps, smooth(list(losses)), color=BLUE, label="training, smoothed")
+        weight = min(0.98, max(0.7, 1 - 30 / len(losses)))  # over the last few of 90 steps, and some 50 of 5,000
+        axes.plot(steps, smooth(list(losses), weight), color=BLUE, label="training, smoothed")
     if validation:
         axes.plot(*zip(*validation, strict=True), color=RED, marker="o", label="validation")
     if training or validation:

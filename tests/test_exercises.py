@@ -111,7 +111,14 @@ def test_arrays_sets_and_tuples_count_as_lists(sample, capsys):
     for value in (np.array([1, 2]), torch.tensor([1, 2]), {2, 1}, (1, 2)):
         assert _same(_plain(value), [1, 2])
     assert _same(_plain({"a": torch.tensor(1.0)}), {"a": 1.001})
-    assert not _same(True, 1) and not _same([1], [1, 2]) and not _same("1", 1) and not _same({"a": 1}, {"b": 1})
+    assert (
+        _same(3.0, 3)
+        and not _same(3.001, 3)
+        and not _same(True, 1)
+        and not _same([1], [1, 2])
+        and not _same("1", 1)
+        and not _same({"a": 1}, {"b": 1})
+    )
 
 
 def test_hints_come_one_after_the_other(sample, capsys):

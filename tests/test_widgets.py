@@ -27,7 +27,7 @@ def test_the_loss_plot_draws_what_was_logged():
 
 
 def test_smoothing_keeps_a_constant_and_follows_a_change():
-    assert plots.smooth([2.0, 2.0, 2.0]) == pytest.approx([2, 2, 2])
+    assert plots.smooth([2.0, 2.0, 2.0], 0.9) == pytest.approx([2, 2, 2])
     assert plots.smooth([0.0, 1.0], weight=0.5) == pytest.approx([0, 2 / 3])
 
 
