@@ -8,19 +8,32 @@ import signal
 import threading
 import time
 
+import torch
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 from helpers.errors import TutorialError
 
 
+def agreed(wish: bool) -> bool:
+    """Whether any of the processes that train together has this wish: they must all do the same after a step."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return wish
+    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+    votes = torch.tensor(int(wish), device=device)
+    torch.distributed.all_reduce(votes)
+    return bool(votes)
+
+
 class Clock(TrainerCallback):
     """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
 
-    `elapsed`: wall time of training, evaluation and saving; `step_seconds`: of the optimizer steps alone.
+    `elapsed`: wall time of training, evaluation and saving; `step_seconds`: of the optimizer steps alone;
+    `tokens_per_second`: training tokens over the latter.
     """
 
-    def __init__(self):
+    def __init__(self, tokens_per_step: int = 0):
+        self.tokens_per_step = tokens_per_step
         self.started = time.perf_counter()
         self.step_seconds = self.before = 0.0
         self.step_began = None
@@ -42,7 +55,9 @@ class Clock(TrainerCallback):
         if "loss" in logs and self.step_began is not None:
             self.step_seconds += time.perf_counter() - self.step_began
             self.step_began = None
-        state.log_history[-1] |= {"elapsed": self.elapsed(), "step_seconds": self.step_seconds}
+        speed = state.global_step * self.tokens_per_step / max(self.step_seconds, 1e-9)
+        times = {"elapsed": self.elapsed(), "step_seconds": self.step_seconds, "tokens_per_second": speed}
+        state.log_history[-1] |= times
 
 
 class Milestones(TrainerCallback):
@@ -55,7 +70,7 @@ class Milestones(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         control.should_evaluate = state.global_step in self.steps
         late = time.perf_counter() - self.saved > 60 * self.save_minutes
-        control.should_save = control.should_evaluate or late
+        control.should_save = agreed(control.should_evaluate or late)
 
     def on_save(self, args, state, control, **kwargs):
         self.saved = time.perf_counter()
@@ -82,7 +97,7 @@ class StopRequest(TrainerCallback):
                 self._previous[number] = signal.signal(number, self.stop)
 
     def on_step_end(self, args, state, control, **kwargs):
-        if self.requested:
+        if agreed(self.requested):
             control.should_training_stop = control.should_evaluate = control.should_save = True
 
     def release(self) -> None:
@@ -118,8 +133,8 @@ class Deadline(TrainerCallback):
 class ProgressBar(TrainerCallback):
     """A tqdm bar with the loss, the validation perplexity and the training speed in tokens a second."""
 
-    def __init__(self, tokens_per_step: int):
-        self.tokens_per_step, self.bar, self.shown = tokens_per_step, None, {}
+    def __init__(self):
+        self.bar, self.shown = None, {}
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
@@ -129,13 +144,11 @@ class ProgressBar(TrainerCallback):
         if self.bar is None:
             return
         if "loss" in logs:
-            self.shown["loss"] = f"{logs['loss']:.2f}"
+            self.shown |= {"loss": f"{logs['loss']:.2f}", "learning rate": f"{logs['learning_rate']:.1e}"}
             self.bar.update(state.global_step - self.bar.n)
         if "eval_perplexity" in logs:
             self.shown["validation perplexity"] = f"{logs['eval_perplexity']:.1f}"
-        seconds = state.log_history[-1].get("step_seconds")
-        if seconds:
-            self.shown["tokens/s"] = f"{state.global_step * self.tokens_per_step / seconds:,.0f}"
+        self.shown["tokens/s"] = f"{state.log_history[-1]['tokens_per_second']:,.0f}"
         self.bar.set_postfix(self.shown)
 
     def on_train_end(self, args, state, control, **kwargs):

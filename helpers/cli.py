@@ -3,11 +3,12 @@
 import argparse
 import json
 import math
+import os
 import sys
 from dataclasses import asdict, replace
 
 from helpers.errors import TutorialError
-from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, positive
+from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, Profile, choose, positive
 
 SAMPLE_PROMPT = " = Lighthouse = "
 LEAVE = ":q"
@@ -88,14 +89,14 @@ def _train(options) -> None:
             profile = replace(profile, **{name: number})
     if options.seed is not None:
         profile = replace(profile, seed=options.seed)
-    # As many rows at once as go evenly into the batch: so that a step has the batch size that was asked for.
-    profile = replace(profile, rows_at_once=math.gcd(profile.rows_at_once, profile.batch_size))
+    profile = _share_batch(profile, options.batch_size)
 
     from helpers import data, models, training  # torch takes seconds to load: only once the settings are right
     from helpers.callbacks import ProgressBar
     from helpers.generation import generate
 
-    say = print if training.is_first_process() else lambda *_, **__: None
+    first = training.is_first_process()
+    say = print if first else lambda *_, **__: None
     output = models.model_folder(options.output_dir)
     models.check_replaceable(output)
     texts = data.read_texts(options.text) if options.text else None
@@ -108,9 +109,10 @@ def _train(options) -> None:
     if done and not options.resume:
         say(f"{output} holds the finished result of these settings (perplexity {done['perplexity_after']:.2f}).")
         return
-    before = generate(model, tokenizer, SAMPLE_PROMPT)
-    bar = ProgressBar(profile.batch_size * profile.block)
-    summary = training.train(model, tokenizer, *tokens, profile, output, [bar], options.resume or True)
+    before = generate(model, tokenizer, SAMPLE_PROMPT) if first else ""
+    summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()], options.resume or True)
+    if not first:
+        return
     for name, text in (("Before", before), ("After", generate(model, tokenizer, SAMPLE_PROMPT))):
         say(f"\n{name}, continuing {SAMPLE_PROMPT!r}:\n{text}")
     say(
@@ -118,6 +120,15 @@ def _train(options) -> None:
         f"validation perplexity {summary['perplexity_before']:.2f} before, {summary['perplexity_after']:.2f} after "
         f"{summary['steps']:,} steps. Saved in {output}.\nTry it: python -m helpers prompt"
     )
+
+
+def _share_batch(profile: Profile, asked: str | None) -> Profile:
+    """The profile with a batch that its processes share evenly, of the size that was asked for."""
+    processes = int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
+    if asked and profile.batch_size % processes:
+        raise TutorialError(f"{processes} processes cannot share {asked} rows; make --batch-size a multiple.")
+    rows = math.ceil(profile.batch_size / processes)  # of each process in a step
+    return replace(profile, batch_size=rows * processes, rows_at_once=math.gcd(profile.rows_at_once, rows))
 
 
 def _prompt(options) -> None:

@@ -1,8 +1,11 @@
 """From rows of text to packed blocks of tokens (lessons 02 and 03)."""
 
+import array
 import functools
+import itertools
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +66,8 @@ def prepare(profile: Profile, tokenizer: "PreTrainedTokenizerBase", texts: list[
     """
     if texts is None:
         splits = load_splits(profile)
-        training = tokenize(tokenizer, articles(list(splits["train"]["text"])), tokenizer.eos_token_id)
-        return training, tokenize(tokenizer, articles(list(splits["validation"]["text"])))
+        training = tokenize(tokenizer, each_article(rows_of(splits["train"])), tokenizer.eos_token_id)
+        return training, tokenize(tokenizer, each_article(rows_of(splits["validation"])))
     tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
     cut = len(tokens) - len(tokens) // 10
     if cut < profile.block or len(tokens) - cut < 2:
@@ -80,22 +83,35 @@ def is_blank(row: str) -> bool:
     return not row.strip()
 
 
-def articles(rows: list[str]) -> list[str]:
-    """The articles that `rows` hold, each as one text: its rows in order, without the blank ones.
+def rows_of(split) -> Iterator[str]:
+    """The rows of a split, a thousand in memory at a time."""
+    for batch in split.iter(1000):
+        yield from batch["text"]
+
+
+def articles(rows: Iterable[str]) -> list[str]:
+    """All that `each_article` finds in `rows`."""
+    return list(each_article(rows))
+
+
+def each_article(rows: Iterable[str]) -> Iterator[str]:
+    """The articles that `rows` hold, one after the other, each as one text: its rows without the blank ones.
 
     An article starts at a heading of the first level, ` = Title = `, between two blank rows; a few
     table rows look like such a heading, but stand in running text. What comes before the first heading is
     an article as well.
     """
-    found: list[list[str]] = []
-    for before, row, after in zip(["", *rows[:-1]], rows, [*rows[1:], ""], strict=True):
-        if is_blank(row):
-            continue
-        starts = _TITLE.fullmatch(row) and is_blank(before) and is_blank(after)
-        if starts or not found:
-            found.append([])
-        found[-1].append(row)
-    return ["".join(article) for article in found]
+    article: list[str] = []
+    before, row = "", ""
+    for after in itertools.chain(rows, [""]):
+        if article and _TITLE.fullmatch(row) and is_blank(before) and is_blank(after):
+            yield "".join(article)
+            article = []
+        if not is_blank(row):
+            article.append(row)
+        before, row = row, after
+    if article:
+        yield "".join(article)
 
 
 def read_texts(files: list[str]) -> list[str]:
@@ -137,20 +153,19 @@ def _read(file: Path) -> list[str]:
     return [text for text in table["text"] if isinstance(text, str)]
 
 
-def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: list[str], ending: int | None = None) -> np.ndarray:
+def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids, shape (tokens,); after each text the token `ending`, if given.
 
     No special tokens are added. A few texts at a time, into a compact array: memory stays
     flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
-    parts = [np.empty(0, np.int32)]
-    for start in bar(range(0, len(texts), 64), "tokenizing"):
+    texts, stream = iter(bar(texts, "tokenizing")), array.array("i")
+    while batch := list(itertools.islice(texts, 64)):
         # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
-        ids = tokenizer(texts[start : start + 64], add_special_tokens=False, verbose=False)["input_ids"]
-        for text_ids in ids:
-            parts.append(np.array(text_ids + tail, np.int32))
-    return np.concatenate(parts)
+        for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
+            stream.extend(ids + tail)
+    return np.frombuffer(stream, np.int32)
 
 
 class Blocks:

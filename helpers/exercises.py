@@ -2,15 +2,14 @@
 
 Their texts lie in `bundled/exercises/NN.md`. No answer is written down there: the code of the solution runs on your
 profile's data, and your answer is compared with what comes out. The code of each typical mistake runs as well, so a
-wrong answer that somebody has given before gets the hint that fits it. (The idea of checked exercises with hints
-is that of Kaggle's learntools.)
+wrong answer that somebody has given before gets the hint that fits it. (Checked exercises with hints are the idea of
+Kaggle's learntools.)
 """
 
 import math
 import re
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
 
 from IPython.display import Markdown, display
 
@@ -20,39 +19,37 @@ from helpers.profiles import BUNDLED, Profile
 TOLERANCE = 0.005  # of a decimal figure, relative: an answer may be rounded
 
 
-class Exercise(NamedTuple):
-    """The sections of one exercise, as text; code stands between fences."""
-
-    compare: str  # an expression: what is compared of an `answer`
-    hints: list[str]
-    solution: str
-    right: str  # what to take along, shown after a right answer
-    mistakes: list[str]
-
-
 class Exercises:
-    """The exercises of lesson `lesson`, such as "03", on the data of `profile`."""
+    """The exercises of lesson `lesson`, such as "03", on the data of `profile`.
+
+    `parts[n - 1]` maps the headings of exercise n (Compare, Hint, Solution, Right, Mistake) to the texts under them.
+    """
 
     def __init__(self, lesson: str, profile: Profile):
         text = (BUNDLED / "exercises" / f"{lesson}.md").read_text(encoding="utf-8")
-        given, *exercises = re.split(r"^# Exercise \d+\n", text, flags=re.MULTILINE)
-        self.given, self.exercises = given, [_parse(exercise) for exercise in exercises]
-        self.profile, self.hinted = profile, [0] * len(exercises)
+        self.given, *exercises = re.split(r"^# Exercise \d+\n", text, flags=re.MULTILINE)
+        self.profile, self.parts, self.hinted = profile, [], [0] * len(exercises)
+        for exercise in exercises:
+            sections = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", exercise, flags=re.MULTILINE | re.DOTALL)
+            parts = {"Compare": ["answer"]} | {name: [] for name, _ in sections}
+            for name, body in sections:
+                parts[name].append(body.strip())
+            self.parts.append(parts)
 
     def check(self, number: int, answer) -> None:
         """Say whether `answer` is right and, if it is not, what may have gone wrong."""
-        exercise = self._exercise(number)
+        parts = self._parts(number)
         try:
-            given = None if answer is ... else self._value(exercise, answer)
+            given = None if answer is ... else self._compared(number, answer)
         except Exception as error:  # whatever the learner's own function raises
             return print(f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}")
         if _empty(given):
             waits = "waits: the function returns nothing yet" if callable(answer) else "waits for your answer"
             return print(f"Exercise {number} {waits}. hint({number}) gives a push.")
-        expected = self.run(number, exercise.solution)
+        expected = self.run(number, parts["Solution"][0])
         if _same(given, expected):
-            return print(f"Exercise {number}: right! {exercise.right}")
-        for mistake in exercise.mistakes:
+            return print(f"Exercise {number}: right! {_prose(parts['Right'][0])}")
+        for mistake in parts["Mistake"]:
             if _same(given, self.run(number, mistake)):
                 return print(f"Exercise {number}: not yet. {_prose(mistake)}")
         wanted = "" if _kind(given) == _kind(expected) else f" I expect {_kind(expected)}, and got {_kind(given)}."
@@ -60,36 +57,35 @@ class Exercises:
 
     def hint(self, number: int) -> None:
         """Print the next hint; after the last one, the last one again."""
-        hints = self._exercise(number).hints
-        place = min(self.hinted[number - 1], len(hints) - 1)
-        self.hinted[number - 1] += 1
-        more = "hint again for more" if place < len(hints) - 1 else f"the last one; solution({number}) shows the answer"
-        print(f"Hint {place + 1} of {len(hints)}: {hints[place]} ({more})")
+        hints = self._parts(number)["Hint"]
+        self.hinted[number - 1] = place = min(self.hinted[number - 1] + 1, len(hints))
+        more = "hint again for more" if place < len(hints) else f"the last one; solution({number}) shows the answer"
+        print(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})")
 
     def solution(self, number: int) -> None:
         """Show one way to solve it, with its code."""
-        display(Markdown(self._exercise(number).solution))
+        display(Markdown(self._parts(number)["Solution"][0]))
 
     def run(self, number: int, text: str):
         """What is compared of the `answer` that the code in `text` makes."""
-        names = dict(self._names)
+        names = dict(self.names)
         exec(_code(text), names)
-        return self._value(self._exercise(number), names["answer"])
+        return self._compared(number, names["answer"])
 
     @cached_property
-    def _names(self) -> dict:
+    def names(self) -> dict:
         """What the code of all exercises may use. Made at the first check: it may load data or a model."""
         names = {"profile": self.profile}
         exec(_code(self.given), names)
         return names
 
-    def _value(self, exercise: Exercise, answer):
-        return _plain(eval(exercise.compare, {**self._names, "answer": answer}))
+    def _compared(self, number: int, answer):
+        return _plain(eval(self._parts(number)["Compare"][-1].strip("`"), {**self.names, "answer": answer}))
 
-    def _exercise(self, number: int) -> Exercise:
-        if number not in range(1, len(self.exercises) + 1):
-            raise TutorialError(f"This lesson has the exercises 1 to {len(self.exercises)}, and no {number}.")
-        return self.exercises[number - 1]
+    def _parts(self, number: int) -> dict[str, list[str]]:
+        if number not in range(1, len(self.parts) + 1):
+            raise TutorialError(f"This lesson has the exercises 1 to {len(self.parts)}, and no {number}.")
+        return self.parts[number - 1]
 
 
 def exercises_of(lesson: str, profile: Profile) -> tuple[Callable, Callable, Callable]:
@@ -98,24 +94,12 @@ def exercises_of(lesson: str, profile: Profile) -> tuple[Callable, Callable, Cal
     return exercises.check, exercises.hint, exercises.solution
 
 
-def _parse(text: str) -> Exercise:
-    sections = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
-    of = {name: [body.strip() for kind, body in sections if kind == name] for name, _ in sections}
-    compare = of.get("Compare", ["answer"])[0].strip("`")
-    hints, mistakes = map(_joined, of["Hint"]), of.get("Mistake", [])
-    return Exercise(compare, list(hints), of["Solution"][0], _joined(of["Right"][0]), mistakes)
-
-
 def _code(text: str) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
-def _joined(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _prose(text: str) -> str:
-    return _joined(text.split("```")[0])
+    return " ".join(text.split("```")[0].split())
 
 
 def _plain(value):
@@ -134,13 +118,15 @@ def _empty(value) -> bool:
 
 
 def _same(one, other) -> bool:
+    # A whole number is wanted exactly, a decimal figure roughly.
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, float) or isinstance(other, float):
-        numbers = isinstance(one, (int, float)) and isinstance(other, (int, float))
-        return numbers and math.isclose(one, other, rel_tol=TOLERANCE)
+    if isinstance(other, float):
+        return type(one) in (int, float) and math.isclose(one, other, rel_tol=TOLERANCE)
+    if type(one) is float:
+        return type(other) is int and one == other
     return type(one) is type(other) and one == other
 
 

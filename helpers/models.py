@@ -125,7 +125,8 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
         scored_up_to = end
         if end == len(ids):
             break
-    at_once = max(1, 2**22 // (block * model.config.vocab_size))  # few rows: their logits should fit a cache
+    room = 2**22 if model.device.type == "cpu" else 2**28  # logits at a time: what fits a CPU's cache, or 1 GB
+    at_once = max(1, room // (block * model.config.vocab_size))
     full = [window for window in windows if window[1] - window[0] == block]
     batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
     batches += [[window] for window in windows if window[1] - window[0] < block]
@@ -134,7 +135,7 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
     model.eval()
     for batch in bar(batches, "scoring"):
         rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(np.int64)  # (batch, length)
-        losses = token_losses(model, torch.from_numpy(rows).to(model.device)).double().cpu()
+        losses = token_losses(model, torch.from_numpy(rows).to(model.device)).cpu().double()
         for row, (start, end, first) in zip(losses, batch, strict=True):
             total += row[first - start - 1 :].sum().item()
             count += end - first

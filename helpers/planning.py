@@ -2,15 +2,18 @@
 
 import math
 import os
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors.torch import save_model
 
 from helpers.data import Blocks, bar
 from helpers.models import score, token_losses
-from helpers.profiles import Profile
+from helpers.profiles import Profile, home
 
 EVALUATION_SHARE = 0.2  # of a time budget, at most
 
@@ -48,41 +51,57 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
         return Plan(full, full, min(full, max(3, math.ceil(profile.epochs))), len(validation_tokens), None)
     began = time.perf_counter()
     step = _measure_step(model, blocks, profile)
-    part = time.perf_counter()
-    score(model, validation_tokens[: profile.block], profile.block)
-    per_token = (time.perf_counter() - part) / min(len(validation_tokens), profile.block)
+    sample = validation_tokens[: 2 * profile.block]
+    per_token = _second_time(lambda: score(model, sample, profile.block)) / len(sample)
+    saving = 3 * _measure_saving(model)  # a checkpoint holds the weights and, for each, two moments
     evaluations = 3
-    left = 0.95 * 60 * profile.minutes - (part - began)  # a margin, since machines are not steady
+    left = 0.97 * 60 * profile.minutes - (time.perf_counter() - began)  # a margin, since machines are not steady
     affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
     used = int(min(len(validation_tokens), max(affordable, profile.block)))
-    # A checkpoint holds 12 bytes a parameter (weights and two moments), written at some 300 MB a second.
-    saving = (evaluations + 1) * 12 * model.num_parameters() / 300e6
-    left -= (evaluations + 1) * used * per_token + saving
+    left -= (evaluations + 1) * (used * per_token + saving)  # once before the first step; once the finished model
     steps = max(1, min(full, int(left / step)))
     return Plan(steps, full, min(steps, evaluations), used, step)
 
 
 def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
-    """Seconds for an optimizer step: the second of two, taken at learning rate 0, which leaves the weights alone."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
+    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0, which leaves the weights alone."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
     rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
     ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
     model.train()
-    seconds = 0.0
+    seconds = []
     with torch.random.fork_rng():  # dropout must not change what the run draws
-        for _ in bar(range(2), "measuring a step"):
+        for _ in bar(range(4), "measuring a step"):
             began = time.perf_counter()
             for _ in range(accumulation(profile)):
                 with torch.autocast(profile.device, dtype, enabled=dtype is not None):
                     loss = token_losses(model, ids).mean()
                 loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             loss.item()  # waits for a GPU
-            seconds = time.perf_counter() - began
+            seconds.append(time.perf_counter() - began)
     model.eval()
-    return seconds
+    return float(np.median(seconds[1:]))  # the first one allocates memory, too
+
+
+def _second_time(action: Callable) -> float:
+    """Seconds that the second of two calls takes: the first one warms up."""
+    action()
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def _measure_saving(model) -> float:
+    """Seconds to write the weights to the disk that checkpoints go to."""
+    home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home()) as folder:
+        began = time.perf_counter()
+        save_model(model, f"{folder}/weights.safetensors")
+        return time.perf_counter() - began
 
 
 def accumulation(profile: Profile) -> int:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.utils import logging
 
@@ -104,7 +106,10 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
     `output` that must not be replaced.
     """
-    clock, stop = Clock(), StopRequest()
+    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block  # tokens
+    clock, stop = Clock(per_step), StopRequest()
+    if process_count() > 1:
+        PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
     check_replaceable(output)
     blocks = Blocks(train_tokens, profile.block)
     settings = settings_of(profile, train_tokens, validation_tokens)
@@ -132,12 +137,19 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         trainer.block = profile.block
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except RuntimeError as error:
+            if process_count() == 1:
+                raise
+            raise TutorialError(
+                "Another process of this run has ended, so this one cannot go on. Run the same command again: it "
+                f"continues from the newest checkpoint. ({str(error).splitlines()[0]})"
+            ) from error
         finally:
             stop.release()
         model.eval()
         model.__dict__.pop("forward", None)  # accelerate's wrapper
         model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
-        summary = _summary(trainer, plan, profile, checkpoint)
+        summary = _summary(trainer, plan, profile, checkpoint, per_step)
         summary["stopped_early"] = trainer.state.global_step < plan.steps
         if trainer.is_world_process_zero():
 
@@ -194,10 +206,12 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         dataloader_pin_memory=profile.device == "cuda",
+        ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
+        log_level_replica="error",
     )
 
 
@@ -209,6 +223,7 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     plan = make_plan(model, blocks, validation_tokens, profile)
     total, count = score(model, validation_tokens[: plan.validation_tokens], profile.block)
     plan = dataclasses.replace(plan, validation_loss_before=total / count, scored_tokens=count)
+    [plan] = broadcast_object_list([plan])  # each process has measured steps of its own; the first one's count
     if is_first_process():
         shutil.rmtree(folder, ignore_errors=True)  # what a run left that was killed before its first checkpoint
         folder.mkdir(parents=True)
@@ -217,12 +232,11 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     return plan
 
 
-def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint) -> dict:
+def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint, per_step: int) -> dict:
     """`training_summary.json`: of the model that was kept, the best by validation loss."""
     state = trainer.state
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     edge = max(1, len(losses) // 20)  # a step's loss is noisy: the mean of the first and the last twentieth
-    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block
     steps = state.best_global_step or state.global_step
     before, after = plan.validation_loss_before, state.best_metric
     return {
@@ -236,7 +250,7 @@ def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint) -> dict
         "steps": steps,
         "tokens_seen": steps * per_step,
         "seconds": None,
-        "tokens_per_second": round(state.global_step * per_step / state.log_history[-1]["step_seconds"], 1),
+        "tokens_per_second": round(state.log_history[-1]["tokens_per_second"], 1),
         "train_loss_first": sum(losses[:edge]) / edge,
         "train_loss_last": sum(losses[-edge:]) / edge,
         "validation_loss_before": before,

@@ -33,9 +33,13 @@ def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWid
     """
     picture = ipywidgets.HTML()
 
+    def value_of(control):
+        value = control.value  # a browser may send half an emoji, which no tokenizer takes
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
     def redraw(_=None):
         try:
-            picture.value = draw(**{name: control.value for name, control in controls.items()})
+            picture.value = draw(**{name: value_of(control) for name, control in controls.items()})
         except TutorialError as error:
             picture.value = f"<i>{html.escape(str(error))}</i>"
 
@@ -48,31 +52,58 @@ def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWid
 
 
 class LivePlot(TrainerCallback):
-    """Loss curves that grow while `Trainer` works, and vanish when it is done.
+    """Loss curves and figures that grow while `Trainer` works, and vanish when it is done; and a Stop button.
 
-    `history` is then the log to draw the final curves from, with `plots.plot_losses`.
+    `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log to draw the final
+    curves from, with `plots.plot_losses`. The button works where the front end delivers a click while a cell runs;
+    the notebook's ■ always does.
     """
 
-    def __init__(self, before: float | None = None):
-        self.before, self.drawn, self.history = before, 0.0, []
-        self.picture = ipywidgets.HTML()
+    def __init__(self, before: float | None = None, note: Callable[[], str] = str):
+        self.before, self.note, self.history = before, note, []
+        self.next_drawing, self.stopped = 0.0, False
+        self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
+        self.stop = ipywidgets.Button(description="Stop", tooltip="End the training after this step; keep the model")
+        self.stop.on_click(self._stop)
+        self.box = ipywidgets.VBox([self.picture, self.figures, self.stop])
+
+    def _stop(self, _) -> None:
+        self.stopped = self.stop.disabled = True
 
     def on_train_begin(self, args, state, control, **kwargs):
-        show_widget(self.picture, "(Here the loss curves grow while the cell runs.)")
+        show_widget(self.box, "(Here the loss curves grow while the cell runs.)")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.stopped:
+            control.should_training_stop = control.should_evaluate = control.should_save = True
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if time.monotonic() - self.drawn < REFRESH:
+        began = time.monotonic()
+        if began < self.next_drawing:
             return
-        entry = state.log_history[-1]
+        self.figures.value = self._figures(state)
+        self.picture.value = losses_as_html(state.log_history, self.before)
+        now = time.monotonic()  # at most 2% of the time goes into drawing
+        self.next_drawing = now + max(REFRESH, 50 * (now - began))
+
+    def _figures(self, state) -> str:
+        """A line on how far the run is, and the note."""
+        entry, last = state.log_history[-1], next(e for e in reversed(state.log_history) if "loss" in e)
         left = (state.max_steps - state.global_step) * entry["elapsed"] / max(1, state.global_step)
-        self.picture.value = (
-            f"{losses_as_html(state.log_history, self.before)}<br>step {state.global_step:,} of {state.max_steps:,}, "
-            f"{entry['elapsed']:.0f} s so far, about {left:.0f} s to go"
-        )
-        self.drawn = time.monotonic()
+        validation = [e["eval_perplexity"] for e in state.log_history if "eval_perplexity" in e]
+        parts = [
+            f"step {state.global_step:,} of {state.max_steps:,}",
+            f"training loss {last['loss']:.2f}",
+            *(f"validation perplexity {perplexity:,.1f}" for perplexity in validation[-1:]),
+            f"learning rate {last['learning_rate']:.1e}",
+            f"{entry['tokens_per_second']:,.0f} tokens/s",
+            f"{entry['elapsed']:.0f} s so far, about {left:.0f} s to go",
+        ]
+        return f"{' · '.join(parts)}<br><i>{html.escape(self.note())}</i>"
 
     def on_train_end(self, args, state, control, **kwargs):
-        self.picture.value = ""
+        self.box.layout.display = "none"
+        self.picture.value = self.figures.value = ""
         self.history = state.log_history
 
 

@@ -11,9 +11,9 @@ from helpers.errors import TutorialError
 from helpers.generation import Sampling
 
 HISTORY = [
-    {"loss": 4.0, "step": 1, "elapsed": 1.0},
-    {"loss": 3.0, "step": 2, "elapsed": 2.0},
-    {"eval_loss": 3.5, "step": 2, "elapsed": 2.5},
+    {"loss": 4.0, "learning_rate": 1e-3, "step": 1, "elapsed": 1.0, "tokens_per_second": 1000.0},
+    {"loss": 3.0, "learning_rate": 5e-4, "step": 2, "elapsed": 2.0, "tokens_per_second": 1200.0},
+    {"eval_loss": 3.5, "eval_perplexity": 33.1, "step": 2, "elapsed": 2.5, "tokens_per_second": 1200.0},
 ]
 
 
@@ -27,7 +27,7 @@ def test_the_loss_plot_draws_what_was_logged():
 
 
 def test_smoothing_keeps_a_constant_and_follows_a_change():
-    assert plots.smooth([2.0, 2.0, 2.0]) == pytest.approx([2, 2, 2])
+    assert plots.smooth([2.0, 2.0, 2.0], 0.9) == pytest.approx([2, 2, 2])
     assert plots.smooth([0.0, 1.0], weight=0.5) == pytest.approx([0, 2 / 3])
 
 
@@ -37,20 +37,55 @@ def test_bars_are_labelled_with_their_values():
 
 
 def test_the_live_plot_grows_and_then_vanishes(monkeypatch, capsys):
-    monkeypatch.setattr(widgets, "REFRESH", 0)
-    live, state, control = widgets.LivePlot(before=5.0), TrainerState(max_steps=10), TrainerControl()
+    monkeypatch.setattr(widgets, "REFRESH", -1e9)
+    live, state, control = widgets.LivePlot(5.0, lambda: "<b>a sample"), TrainerState(max_steps=10), TrainerControl()
     live.on_train_begin(None, state, control)
-    seen = []
+    seen, told = [], []
     for entry in HISTORY:
         state.log_history.append(entry)
         state.global_step = entry["step"]
+        live.next_drawing = 0.0
         live.on_log(None, state, control, logs=entry)
         seen.append(live.picture.value)
-    assert len(set(seen)) == 3
-    assert "step 2 of 10" in seen[-1] and "data:image/png" in seen[-1]
+        told.append(live.figures.value)
+    assert len(set(seen)) == 3 and "data:image/png" in seen[-1]
+    assert told[0] == (
+        "step 1 of 10 · training loss 4.00 · learning rate 1.0e-03 · 1,000 tokens/s · 1 s so far, about 9 s to go"
+        "<br><i>&lt;b&gt;a sample</i>"
+    )
+    assert told[2].startswith("step 2 of 10 · training loss 3.00 · validation perplexity 33.1 · ")
     live.on_train_end(None, state, control)
-    assert live.picture.value == ""
+    assert live.picture.value == live.figures.value == ""
     assert live.history == HISTORY
+
+
+def test_the_live_plot_takes_two_per_cent_of_the_time(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(widgets.time, "monotonic", lambda: clock[0])
+    drawings = []
+
+    def draw(*_):
+        clock[0] += 0.2  # seconds that a drawing takes
+        drawings.append(clock[0])
+        return ""
+
+    monkeypatch.setattr(widgets, "losses_as_html", draw)
+    live, state = widgets.LivePlot(), TrainerState(max_steps=10, log_history=HISTORY[:1])
+    while clock[0] < 200:
+        live.on_log(None, state, TrainerControl(), logs=HISTORY[0])
+        clock[0] += 0.1
+    assert len(drawings) * 0.2 <= 0.02 * 100 + 0.2
+    assert len(drawings) >= 9
+
+
+def test_the_stop_button_ends_the_run(monkeypatch, capsys):
+    live, control = widgets.LivePlot(), TrainerControl()
+    live.on_step_end(None, TrainerState(), control)
+    assert not control.should_training_stop
+    live.stop.click()
+    live.on_step_end(None, TrainerState(), control)
+    assert control.should_training_stop and control.should_evaluate and control.should_save
+    assert live.stop.disabled
 
 
 @pytest.fixture

@@ -126,6 +126,8 @@ def picture(page, name):
 @pytest.mark.parametrize("name", LESSONS)
 def test_run_all(page, lab, name):
     open_lesson(page, lab, name)
+    if name.startswith("05"):
+        watch_the_live_plot(page)
     run_all(page, 400)
     found = outputs(page)
     assert found, "nothing ran"
@@ -134,14 +136,76 @@ def test_run_all(page, lab, name):
     assert page.locator(".jp-OutputArea", has_text="Error displaying widget").count() == 0
     assert page.locator(".jp-Dialog").count() == 0
     picture(page, name.removesuffix(".ipynb"))
+    if name.startswith("02"):
+        browse_the_articles(page)
+    if name.startswith("03"):
+        explore_tokens(page)
+    if name.startswith("05"):
+        assert page.evaluate("window.drawings.size") >= 3, "the live plot changed while the training ran"
     if name.startswith("06"):
+        move_a_slider(page)
         play_with_the_prompt_box(page)
 
 
-def play_with_the_prompt_box(page):
-    box = page.locator(".jupyter-widgets textarea").first
+def watch_the_live_plot(page):
+    """Collects every different picture of the loss curves that the page shows, from now on."""
+    page.evaluate(
+        """() => { window.drawings = new Set()
+            setInterval(() => document.querySelectorAll('img[alt="loss curves"]').forEach(
+                image => window.drawings.add(image.src)), 100) }"""
+    )
+
+
+def widget_with(page, control):
+    """The box of widgets that holds a control, scrolled into view, and the part of it that shows HTML."""
+    box = page.locator(".jp-OutputArea .widget-vbox", has=page.locator(control)).first
     box.scroll_into_view_if_needed()
-    text = page.locator(".jupyter-widgets .widget-html-content, .widget-html .widget-html-content").first
+    return box, box.locator(".widget-html-content").last
+
+
+def wait_for_change(page, shown, before):
+    page.wait_for_function("([node, old]) => node.innerHTML !== old", arg=[shown.element_handle(), before])
+    return shown.inner_html()
+
+
+def browse_the_articles(page):
+    box, shown = widget_with(page, "input[type=text]")
+    before = shown.inner_html()
+    field = box.locator("input[type=text]")
+    field.fill("Volcano")
+    field.press("Enter")
+    marked = wait_for_change(page, shown, before)
+    assert "Volcano" in shown.inner_text() and "@-@" not in shown.inner_text()
+    box.locator("input[type=checkbox]").focus()
+    page.keyboard.press("Space")
+    wait_for_change(page, shown, marked)
+    assert "@-@" in shown.inner_text(), "the marks are back"
+    picture(page, "article_browser")
+
+
+def explore_tokens(page):
+    box, shown = widget_with(page, "textarea")
+    before = shown.inner_html()
+    box.locator("textarea").fill("<b>café</b> 🙂")
+    wait_for_change(page, shown, before)
+    assert "<b" in shown.inner_text() and shown.locator("b").count() == 0, "markup is shown as text"
+    assert "tokens" in shown.inner_text()
+    picture(page, "token_explorer")
+
+
+def move_a_slider(page):
+    box, shown = widget_with(page, ".widget-slider")
+    before = shown.inner_html()
+    handle = box.locator(".noUi-handle").first
+    handle.focus()
+    handle.press("ArrowRight")
+    wait_for_change(page, shown, before)
+    picture(page, "sampling_explorer")
+
+
+def play_with_the_prompt_box(page):
+    widget, text = widget_with(page, "button:has-text('Regenerate')")
+    box = widget.locator("textarea")
 
     def wait_for_another(before):
         page.wait_for_function(

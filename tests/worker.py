@@ -1,0 +1,40 @@
+"""A run of `training.train` that `torchrun` can start in several processes: tiny's model on short rows, 12 steps.
+
+worker.py OUT [KILL]      OUT: a file for the losses; KILL: the step at which the last process kills itself
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from helpers import data, models, planning, profiles, training
+
+out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
+profile = replace(profiles.choose("tiny"), block=64, rows_at_once=2, epochs=1)
+
+
+class Watch(TrainerCallback):
+    """Keeps the history, and kills this process where that is asked for."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == kill_at and not training.is_first_process():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+
+
+model, tokenizer = models.base(profile)
+train_tokens, validation_tokens = data.prepare(profile, tokenizer)
+watch = Watch()
+summary = training.train(
+    model, tokenizer, train_tokens[: 12 * 8 * 64], validation_tokens[:1024], profile, models.model_folder(), [watch]
+)
+if training.is_first_process():
+    assert summary["processes"] == planning.process_count()
+    out.write_text(json.dumps({"losses": watch.losses, **summary}), encoding="utf-8")
