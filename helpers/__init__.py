@@ -1,8 +1,6 @@
-"""The code that the lessons share. Importing this package is instant: nothing heavy loads until it is used.
+"""The code that the lessons share, from `profiles` to `widgets`; imports go one way, as tests/test_project.py has it.
 
-The modules, in the order in which data flows through them; imports go that way only:
-`errors`, `profiles`, `data`, `models`, `training`, `evaluation`, `generation`, and the command
-line over them (`cli`, started by `python -m helpers`).
+Importing this package is instant: nothing heavy loads until it is used.
 """
 
 import os

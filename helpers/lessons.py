@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat
@@ -66,15 +65,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         os.environ["GPT2_TUTORIAL_HOME"] = home
         for lesson in lessons:
-            began = time.time()
-            print(f"{lesson.name} ...", end=" ", flush=True)
+            print(f"{lesson.name} ...", flush=True)
             try:
                 notebook = execute(lesson)
             except CellExecutionError as error:
-                print(f"failed\n{error}", file=sys.stderr)
+                print(error, file=sys.stderr)
                 return 1
             nbformat.write(notebook, folder / lesson.name)
-            print(f"{time.time() - began:.0f} s", flush=True)
     print(f"The executed lessons are in {folder}")
     return 0
 

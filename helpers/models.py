@@ -1,5 +1,6 @@
 """Loading, scoring and saving a GPT-2 (lesson 04)."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -27,6 +28,23 @@ _OURS = {
 }  # fmt: skip
 
 
+@contextlib.contextmanager
+def quiet(bars: bool = False):
+    """Within it, transformers warns of nothing (such as GPT-2's `loss_type`) and, without `bars`, shows none."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if not bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before[0])
+        if before[1]:
+            logging.enable_progress_bar()
+
+
 def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
     """The model in evaluation mode and its tokenizer, from the Hub or a folder; weights in fp32.
 
@@ -34,24 +52,16 @@ def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
     there is no model, where it is broken, or where the Hub is needed and cannot be reached.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    if Path(source).is_dir():
-        logging.disable_progress_bar()  # a local model loads in a second; a download keeps its bar
-    logging.set_verbosity_error()  # among others, a note that GPT-2's loss_type is not set
     options = {} if dropout is None else dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), dropout)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
-        model = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32, **options)
+        with quiet(bars=not Path(source).is_dir()):  # a local model loads in a second; a download keeps its bar
+            tokenizer = AutoTokenizer.from_pretrained(str(source))
+            model = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32, **options)
         if len(tokenizer) != model.config.vocab_size:  # transformers makes an empty tokenizer where its file is missing
             raise ValueError("the tokenizer does not fit the model")
     except Exception as error:  # a missing file, a broken file and a lost connection raise a dozen types
         raise TutorialError(_why_not(source, error)) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
     return model.to(device).eval(), tokenizer
 
 

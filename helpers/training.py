@@ -12,12 +12,11 @@ import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, Trainer, TrainingArguments
-from transformers.utils import logging
 
 from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
-from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, save, score
+from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, quiet, save, score
 from helpers.planning import Plan, accumulation, make_plan, process_count
 from helpers.profiles import Profile, home
 
@@ -35,11 +34,11 @@ class ScoredTrainer(Trainer):
         # For mixed precision, accelerate hangs a wrapper before the model's forward; validation is in fp32.
         wrapper = self.model.__dict__.pop("forward", None)
         total, count = score(self.model, self.eval_dataset, self.block)
-        if wrapper:
-            self.model.forward = wrapper
         metrics = {"eval_loss": total / count, "eval_perplexity": math.exp(total / count)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if wrapper:
+            self.model.forward = wrapper
         return metrics
 
 
@@ -128,9 +127,13 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]
     if profile.minutes:
         watchers.append(Deadline(clock, 1.05 * 60 * profile.minutes, stop))
-    with _quiet():
+    with quiet():
+        arguments = _arguments(profile, plan, folder)
+        arguments._n_gpu = min(
+            1, arguments.n_gpu
+        )  # one GPU a process: else Trainer multiplies the batch by their number
         trainer = ScoredTrainer(
-            model=model, args=_arguments(profile, plan, folder), train_dataset=blocks,
+            model=model, args=arguments, train_dataset=blocks,
             eval_dataset=validation_tokens[: plan.validation_tokens], callbacks=[*watchers, *callbacks],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # our callbacks report
@@ -261,20 +264,6 @@ def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint, per_ste
         "resumed_from_step": _step_of(checkpoint) if checkpoint else None,
         "stopped_early": None,
     }
-
-
-class _quiet:
-    """Within it, transformers shows no bars for loading and saving, and no warnings."""
-
-    def __enter__(self):
-        self.before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_):
-        logging.set_verbosity(self.before[0])
-        if self.before[1]:
-            logging.enable_progress_bar()
 
 
 def is_first_process() -> bool:
