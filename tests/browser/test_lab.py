@@ -188,7 +188,7 @@ def explore_tokens(page):
     before = shown.inner_html()
     box.locator("textarea").fill("<b>café</b> 🙂")
     wait_for_change(page, shown, before)
-    assert "<b" in shown.inner_text() and shown.locator("b").count() == 0, "markup is shown as text"
+    assert "<" in shown.inner_text() and shown.locator("b").count() == 0, "markup is shown as text"
     assert "tokens" in shown.inner_text()
     picture(page, "token_explorer")
 
