@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model_dir", metavar="MODEL_DIR", nargs="?", default=MODEL_FOLDER, help="default: %(default)s")
-    parser.add_argument("--device", metavar="D", default="cpu", help=f"{' | '.join(DEVICES)} (default: cpu)")
+    parser.add_argument("--device", metavar="D", help=f"{' | '.join(DEVICES)} (default: auto)")
 
 
 def _train(options) -> None:
