@@ -34,7 +34,9 @@ def load_splits(profile: Profile) -> "DatasetDict":
 
     Raises TutorialError where the Hub is needed and cannot be reached.
     """
-    from datasets import DatasetDict, disable_progress_bars, enable_progress_bars, load_dataset
+    from datasets import DatasetDict, disable_progress_bars, enable_progress_bars, load_dataset, logging
+
+    logging.set_verbosity_error()  # else it notes that it did not ask the Hub for what is in the cache
 
     if profile.name == "tiny":
         disable_progress_bars()  # a second's work

@@ -13,6 +13,8 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 SIZE = (8.0, 3.6)  # inches
 
+show = plt.show  # shows the figure drawn last
+
 
 def new_axes(title: str, xlabel: str, ylabel: str, figure: Figure | None = None) -> Axes:
     """Empty axes in the look of the series; draw on them, then call `show()`."""
@@ -24,11 +26,6 @@ def new_axes(title: str, xlabel: str, ylabel: str, figure: Figure | None = None)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     return axes
-
-
-def show() -> None:
-    """Show the figure drawn last."""
-    plt.show()
 
 
 def bars(labels: list[str], values: list[float], title: str, xlabel: str, colour=BLUE, form="{:,.0f}") -> Axes:

@@ -204,7 +204,7 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         eval_steps=never,
         save_strategy="steps",
         save_steps=never,
-        save_total_limit=1,  # beside the best one
+        save_total_limit=2,  # the best and the newest; with 1, Trainer deletes the newest where a run is stopped
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,

@@ -104,3 +104,32 @@ def test_a_text_too_short_for_one_block_is_refused(tokenizer):
 def test_own_text_is_cut_into_nine_tenths_and_one(tokenizer):
     training, validation = data.prepare(profiles.choose("tiny"), tokenizer, ["one two three four five " * 400])
     assert len(validation) == (len(training) + len(validation)) // 10
+
+
+def test_articles_are_read_one_at_a_time():
+    read = []
+
+    def rows():
+        for number in range(100):
+            for row in ("", f" = Title {number} = \n", "", f" Text {number} . \n"):
+                read.append(row)
+                yield row
+
+    found = data.each_article(rows())
+    assert next(found) == " = Title 0 = \n Text 0 . \n"
+    assert len(read) <= 8, "only as far as the second title"
+    assert len(list(found)) == 99
+
+
+def test_tokens_come_from_a_stream_of_texts(tokenizer):
+    texts = [f" Text {number} ." for number in range(150)]
+    stream = data.tokenize(tokenizer, iter(texts), ending=0)
+    assert stream.dtype == "int32"
+    assert tokenizer.decode(stream) == "".join(text + "<|endoftext|>" for text in texts)
+
+
+@pytest.mark.parametrize("around", [("", " Text . \n"), (" Text . \n", "")])
+def test_a_title_stands_between_blank_rows(around):
+    before, after = around
+    rows = ["", " = First = \n", "", " Text . \n", before, " = Played , W = \n", after, " Text . \n"]
+    assert len(data.articles(rows)) == 1

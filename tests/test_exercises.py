@@ -88,6 +88,7 @@ def said(capsys) -> str:
         (1, "3", "Exercise 1: not yet. I expect a number, and got a text. hint(1) gives a push."),
         (1, ..., "Exercise 1 waits for your answer. hint(1) gives a push."),
         (1, None, "Exercise 1 waits for your answer. hint(1) gives a push."),
+        (2, ..., "Exercise 2 waits for your answer. hint(2) gives a push."),
         (2, lambda word: ..., "Exercise 2 waits: the function returns nothing yet. hint(2) gives a push."),
         (2, lambda word: 1.503, "Exercise 2: right! Done."),
         (2, lambda word: 1.52, "Exercise 2: not yet. hint(2) gives a push."),

@@ -162,6 +162,15 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "the handlers are given back"
 
 
+def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_best(go, home):
+    changes = {"learning_rate": 0.1, "epochs": 6}  # far too high: the last model is not the best
+    _, summary = go([StopAt(40, lambda: os.kill(os.getpid(), signal.SIGTERM))], **changes)
+    assert summary["stopped_early"]
+    assert summary["steps"] < 41, "the best of this run is not its last"
+    assert len(list((home / "checkpoints").rglob("checkpoint-*"))) == 2, "the best and the newest"
+    assert go(**changes)[1]["resumed_from_step"] == 41
+
+
 def test_a_continued_run_gets_its_budget_anew():
     clock, stop = Clock(), StopRequest()
     clock.before = 1000.0  # seconds that went into the run before it was stopped

@@ -88,6 +88,33 @@ def test_the_stop_button_ends_the_run(monkeypatch, capsys):
     assert live.stop.disabled
 
 
+def test_an_explorer_draws_anew_at_each_change(capsys):
+    import ipywidgets
+
+    def draw(text, count):
+        if not text:
+            raise TutorialError("Type <something>.")
+        return html.escape(text * count)
+
+    controls = {"text": ipywidgets.Textarea("a&"), "count": ipywidgets.IntSlider(2)}
+    shown = widgets.explore(draw, "note", **controls).children[-1]
+    assert shown.value == "a&amp;a&amp;"
+    controls["count"].value = 3
+    assert shown.value == "a&amp;" * 3
+    controls["text"].value = "\ud83d"  # half an emoji
+    assert shown.value == "???"
+    controls["text"].value = ""
+    assert shown.value == "<i>Type &lt;something&gt;.</i>"
+
+
+def test_a_heat_map_names_its_rows_and_columns():
+    axes = plots.heat_map([[1.0, 0.0], [0.5, 0.5]], ["a", "b"], "title", "seen", "seeing", "share")
+    assert axes.images[0].get_array().tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert axes.images[0].get_clim() == (0, 1)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("seen", "seeing")
+
+
 @pytest.fixture
 def box(micro_model, tokenizer):
     return widgets.PromptBox(micro_model, tokenizer, Sampling(max_new_tokens=12), prompt="Once")
