@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import math
-import os
 import sys
 from dataclasses import asdict, replace
 
 from helpers.errors import TutorialError
-from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, Profile, choose, positive
+from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, positive
 
 SAMPLE_PROMPT = " = Lighthouse = "
 LEAVE = ":q"
@@ -89,12 +87,17 @@ def _train(options) -> None:
             profile = replace(profile, **{name: number})
     if options.seed is not None:
         profile = replace(profile, seed=options.seed)
-    profile = _share_batch(profile, options.batch_size)
 
-    from helpers import data, models, training  # torch takes seconds to load: only once the settings are right
+    from helpers import (
+        data,
+        models,
+        planning,
+        training,
+    )  # torch takes seconds to load: only once the settings are right
     from helpers.callbacks import ProgressBar
     from helpers.generation import generate
 
+    profile = planning.share_batch(profile)
     first = training.is_first_process()
     say = print if first else lambda *_, **__: None
     output = models.model_folder(options.output_dir)
@@ -120,15 +123,6 @@ def _train(options) -> None:
         f"validation perplexity {summary['perplexity_before']:.2f} before, {summary['perplexity_after']:.2f} after "
         f"{summary['steps']:,} steps. Saved in {output}.\nTry it: python -m helpers prompt"
     )
-
-
-def _share_batch(profile: Profile, asked: str | None) -> Profile:
-    """The profile with a batch that its processes share evenly, of the size that was asked for."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
-    if asked and profile.batch_size % processes:
-        raise TutorialError(f"{processes} processes cannot share {asked} rows; make --batch-size a multiple.")
-    rows = math.ceil(profile.batch_size / processes)  # of each process in a step
-    return replace(profile, batch_size=rows * processes, rows_at_once=math.gcd(profile.rows_at_once, rows))
 
 
 def _prompt(options) -> None:

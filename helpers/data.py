@@ -167,7 +167,7 @@ def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str], ending:
         # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
         for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
             stream.extend(ids + tail)
-    return np.frombuffer(stream, np.int32)
+    return np.frombuffer(stream, np.int32) if stream else np.empty(0, np.int32)
 
 
 class Blocks:

@@ -4,14 +4,14 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from safetensors.torch import save_model
 
 from helpers.data import Blocks, bar
+from helpers.errors import TutorialError
 from helpers.models import score, token_losses
 from helpers.profiles import Profile, home
 
@@ -52,7 +52,10 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
     began = time.perf_counter()
     step = _measure_step(model, blocks, profile)
     sample = validation_tokens[: 2 * profile.block]
-    per_token = _second_time(lambda: score(model, sample, profile.block)) / len(sample)
+    score(model, sample, profile.block)  # warms up
+    part = time.perf_counter()
+    score(model, sample, profile.block)
+    per_token = (time.perf_counter() - part) / len(sample)
     saving = 3 * _measure_saving(model)  # a checkpoint holds the weights and, for each, two moments
     evaluations = 3
     left = 0.97 * 60 * profile.minutes - (time.perf_counter() - began)  # a margin, since machines are not steady
@@ -87,21 +90,25 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
     return float(np.median(seconds[1:]))  # the first one allocates memory, too
 
 
-def _second_time(action: Callable) -> float:
-    """Seconds that the second of two calls takes: the first one warms up."""
-    action()
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
-
-
 def _measure_saving(model) -> float:
     """Seconds to write the weights to the disk that checkpoints go to."""
     home().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home()) as folder:
         began = time.perf_counter()
-        save_model(model, f"{folder}/weights.safetensors")
+        try:
+            save_model(model, f"{folder}/weights.safetensors")
+        except Exception as error:  # safetensors has an error of its own for a full disk
+            raise TutorialError(f"A checkpoint could not be written to {home()} ({error}); free some space.") from error
         return time.perf_counter() - began
+
+
+def share_batch(profile: Profile) -> Profile:
+    """The profile with a batch that all processes share evenly, one row each at least, or a TutorialError."""
+    processes = process_count()
+    batch = max(processes, profile.batch_size)
+    if batch % processes:
+        raise TutorialError(f"{processes} processes cannot share {batch} rows; make the batch size a multiple.")
+    return replace(profile, batch_size=batch, rows_at_once=math.gcd(profile.rows_at_once, batch // processes))
 
 
 def accumulation(profile: Profile) -> int:

@@ -17,7 +17,7 @@ from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopReque
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
 from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, quiet, save, score
-from helpers.planning import Plan, accumulation, make_plan, process_count
+from helpers.planning import Plan, accumulation, make_plan, process_count, share_batch
 from helpers.profiles import Profile, home
 
 
@@ -105,7 +105,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
     `output` that must not be replaced.
     """
-    per_step = profile.rows_at_once * accumulation(profile) * process_count() * profile.block  # tokens
+    profile = share_batch(profile)
+    per_step = profile.batch_size * profile.block  # tokens
     clock, stop = Clock(per_step), StopRequest()
     if process_count() > 1:
         PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
@@ -129,9 +130,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
         watchers.append(Deadline(clock, 1.05 * 60 * profile.minutes, stop))
     with quiet():
         arguments = _arguments(profile, plan, folder)
-        arguments._n_gpu = min(
-            1, arguments.n_gpu
-        )  # one GPU a process: else Trainer multiplies the batch by their number
+        arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer multiplies the batch by the number of GPUs
         trainer = ScoredTrainer(
             model=model, args=arguments, train_dataset=blocks,
             eval_dataset=validation_tokens[: plan.validation_tokens], callbacks=[*watchers, *callbacks],
@@ -144,8 +143,8 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
             if process_count() == 1:
                 raise
             raise TutorialError(
-                "Another process of this run has ended, so this one cannot go on. Run the same command again: it "
-                f"continues from the newest checkpoint. ({str(error).splitlines()[0]})"
+                f"A process of this run has failed, so all of them end ({str(error).splitlines()[0]}). Run the same "
+                "command again: it continues from the newest checkpoint."
             ) from error
         finally:
             stop.release()

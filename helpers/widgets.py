@@ -90,12 +90,11 @@ class LivePlot(TrainerCallback):
         """A line on how far the run is, and the note."""
         entry, last = state.log_history[-1], next(e for e in reversed(state.log_history) if "loss" in e)
         left = (state.max_steps - state.global_step) * entry["elapsed"] / max(1, state.global_step)
-        scored = [
-            f"validation perplexity {e['eval_perplexity']:,.1f} · " for e in state.log_history if "eval_loss" in e
-        ]
+        scored = [e["eval_perplexity"] for e in state.log_history if "eval_loss" in e]
         return (
             f"step {state.global_step:,} of {state.max_steps:,} · training loss {last['loss']:.2f} · "
-            f"{''.join(scored[-1:])}learning rate {last['learning_rate']:.1e} · "
+            f"{''.join(f'validation perplexity {p:,.1f} · ' for p in scored[-1:])}"
+            f"learning rate {last['learning_rate']:.1e} · "
             f"{entry['tokens_per_second']:,.0f} tokens/s · {entry['elapsed']:.0f} s so far, about {left:.0f} s to go"
             f"<br><i>{html.escape(self.note())}</i>"
         )

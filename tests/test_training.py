@@ -171,6 +171,25 @@ def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_
     assert go(**changes)[1]["resumed_from_step"] == 41
 
 
+def test_a_step_has_the_batch_that_was_asked_for(go):
+    _, summary = go(batch_size=6)  # 4 rows at once do not go into it
+    assert (summary["steps"], summary["tokens_seen"]) == (16, 16 * 6 * 32)  # 46 rows: 8 steps an epoch
+
+
+def test_several_gpus_do_not_multiply_the_batch(go, monkeypatch):
+    expected = go(output="one")[1]
+    made = training._arguments
+
+    def with_four_gpus(*arguments):
+        result = made(*arguments)
+        assert result.n_gpu == 0
+        result._n_gpu = 4
+        return result
+
+    monkeypatch.setattr(training, "_arguments", with_four_gpus)
+    assert go(output="four")[1]["train_loss_last"] == expected["train_loss_last"]
+
+
 def test_a_continued_run_gets_its_budget_anew():
     clock, stop = Clock(), StopRequest()
     clock.before = 1000.0  # seconds that went into the run before it was stopped
