@@ -7,6 +7,8 @@ import torch
 
 from helpers.errors import TutorialError
 
+ALTERNATIVES = 8  # shown for each token
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -49,9 +51,19 @@ def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: tor
     return logits.softmax(-1)
 
 
+@dataclass(frozen=True)
+class Token:
+    """A token that was written, and what might have stood in its place."""
+
+    id: int
+    text: str  # "" where its bytes are only a part of a character; the token that completes it has it whole
+    probability: float  # the model's own, before temperature and filters
+    alternatives: list[tuple[int, float]]  # the likeliest ids with their probabilities, the likeliest first
+
+
 @torch.no_grad()
-def stream_tokens(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
-    """Token ids that continue `prompt_ids`, one by one, until end-of-text or `max_new_tokens`.
+def stream_steps(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[tuple[int, torch.Tensor]]:
+    """Token ids that continue `prompt_ids`, each with the logits (vocab,) before it, until end-of-text or the length.
 
     Keys and values of earlier positions are kept (the KV cache), so each step computes one position only. When
     the context is full, its older half is dropped. Drawn with a CPU generator: one seed, one text.
@@ -67,12 +79,17 @@ def stream_tokens(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[
         token = int(torch.multinomial(probabilities, 1, generator=generator))
         if token == model.config.eos_token_id:
             return
-        yield token
+        yield token, logits
         context.append(token)
         new = torch.tensor([[token]], device=model.device)  # (1, 1)
         if len(context) > model.config.n_positions:
             context, cache = context[-model.config.n_positions // 2 :], None
             new = torch.tensor([context], device=model.device)
+
+
+def stream_tokens(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
+    """The token ids of `stream_steps`."""
+    return (token for token, _ in stream_steps(model, prompt_ids, sampling))
 
 
 def encode_prompt(tokenizer, prompt: str, longest: int) -> tuple[list[int], int]:
@@ -83,19 +100,41 @@ def encode_prompt(tokenizer, prompt: str, longest: int) -> tuple[list[int], int]
     return ids[-longest:], max(0, len(ids) - longest)
 
 
+def room(model, sampling: Sampling) -> int:
+    """How many tokens of a prompt fit the model's context together with the text to write: half of it at least."""
+    return model.config.n_positions - min(sampling.max_new_tokens, model.config.n_positions // 2)
+
+
+def watch(model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()) -> Iterator[Token]:
+    """The tokens that continue `prompt_ids` and what was `written` after them, with all that a prompt box shows."""
+    ids = [token.id for token in written]
+    shown = "".join(token.text for token in written)
+    for token, logits in stream_steps(model, prompt_ids + ids, sampling):
+        ids.append(token)
+        piece = _piece(tokenizer, ids, shown)
+        shown += piece
+        probabilities = logits.float().softmax(-1)  # (vocab,)
+        likeliest = probabilities.topk(ALTERNATIVES)
+        alternatives = list(zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True))
+        yield Token(token, piece, float(probabilities[token]), alternatives)
+
+
+def instead(tokenizer, written: list[Token], place: int, token: int) -> list[Token]:
+    """What was `written` up to `place`, and there the other `token`: one of the alternatives."""
+    kept, old = written[:place], written[place]
+    piece = _piece(tokenizer, [*(one.id for one in kept), token], "".join(one.text for one in kept))
+    return [*kept, Token(token, piece, dict(old.alternatives)[token], old.alternatives)]
+
+
+def _piece(tokenizer, ids: list[int], shown: str) -> str:
+    text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    return "" if text.endswith("\ufffd") else text[len(shown) :]  # the last bytes may be a part of a character
+
+
 def stream_text(model, tokenizer, prompt: str, sampling: Sampling) -> Iterator[str]:
     """The continuation of `prompt`, in pieces as they are written; a character of several tokens comes whole."""
-    prompt_ids, _ = encode_prompt(tokenizer, prompt, model.config.n_positions // 2)
-    ids, shown = [], ""
-    for token in stream_tokens(model, prompt_ids, sampling):
-        ids.append(token)
-        text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        if not text.endswith("\ufffd"):  # else the last bytes are only a part of a character
-            yield text[len(shown) :]
-            shown = text
-    rest = tokenizer.decode(ids, clean_up_tokenization_spaces=False)[len(shown) :]
-    if rest:
-        yield rest
+    prompt_ids, _ = encode_prompt(tokenizer, prompt, room(model, sampling))
+    return (token.text for token in watch(model, tokenizer, prompt_ids, sampling) if token.text)
 
 
 def generate(model, tokenizer, prompt: str, sampling: Sampling | None = None) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from helpers.data import bar
 from helpers.errors import TutorialError
@@ -62,7 +61,15 @@ def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
             raise ValueError("the tokenizer does not fit the model")
     except Exception as error:  # a missing file, a broken file and a lost connection raise a dozen types
         raise TutorialError(_why_not(source, error)) from error
-    return model.to(device).eval(), tokenizer
+    return fuse_activation(model).to(device).eval(), tokenizer
+
+
+def fuse_activation(model):
+    """The same GPT-2, with its `gelu_new` computed in one step instead of eight: a tenth of the time on a CPU."""
+    if getattr(model.config, "activation_function", None) == "gelu_new":
+        for layer in model.transformer.h:
+            layer.mlp.act = torch.nn.GELU(approximate="tanh")
+    return model
 
 
 def _why_not(source: str | Path, error: Exception) -> str:
@@ -108,9 +115,39 @@ def token_losses(model: "GPT2LMHeadModel", ids: torch.Tensor) -> torch.Tensor:
 
     Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
     """
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].flatten(0, 1)  # (batch * (length - 1), vocab)
-    targets = ids[:, 1:]  # (batch, length - 1)
-    return F.cross_entropy(logits.float(), targets.flatten(), reduction="none").view_as(targets)
+    logits = model(input_ids=ids, use_cache=False).logits  # (batch, length, vocab)
+    targets = ids.roll(-1, dims=1)  # the last position has no target: its loss is left out
+    return _CrossEntropy.apply(logits.flatten(0, 1), targets.flatten()).view_as(ids)[:, :-1]
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`F.cross_entropy` of each row of `logits` (rows, vocab) in fp32, computed for as many rows as fit a CPU's cache.
+
+    With all rows at once, its copies for 1,024 tokens of GPT-2 take 200 MB each, and a tenth of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        parts = logits.split(_rows_at_once(logits.device, logits.shape[-1]))
+        total = torch.cat([part.float().logsumexp(-1) for part in parts])  # (rows,)
+        ctx.save_for_backward(logits, targets, total)
+        return total - logits.gather(1, targets[:, None]).squeeze(1).float()
+
+    @staticmethod
+    def backward(ctx, upstream):
+        gradient = torch.empty_like(ctx.saved_tensors[0])
+        rows = _rows_at_once(gradient.device, gradient.shape[-1])
+        parts = [tensor.split(rows) for tensor in (gradient, *ctx.saved_tensors, upstream)]
+        for result, logits, targets, total, factor in zip(*parts, strict=True):
+            probabilities = (logits.float() - total[:, None]).exp_()
+            probabilities[torch.arange(len(targets)), targets] -= 1
+            result.copy_(probabilities.mul_(factor[:, None]))
+        return gradient, None
+
+
+def _rows_at_once(device: torch.device, vocabulary: int) -> int:
+    room = 2**22 if device.type == "cpu" else 2**28  # logits: what fits a CPU's cache, or 1 GB
+    return max(1, room // vocabulary)
 
 
 @torch.no_grad()
@@ -135,8 +172,7 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
         scored_up_to = end
         if end == len(ids):
             break
-    room = 2**22 if model.device.type == "cpu" else 2**28  # logits at a time: what fits a CPU's cache, or 1 GB
-    at_once = max(1, room // (block * model.config.vocab_size))
+    at_once = max(1, _rows_at_once(model.device, model.config.vocab_size) // block)
     full = [window for window in windows if window[1] - window[0] == block]
     batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
     batches += [[window] for window in windows if window[1] - window[0] < block]

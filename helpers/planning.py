@@ -69,7 +69,6 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
 def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
     """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0, which leaves the weights alone."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
     rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
     ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
     model.train()
@@ -78,7 +77,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
         for _ in bar(range(4), "measuring a step"):
             began = time.perf_counter()
             for _ in range(accumulation(profile)):
-                with torch.autocast(profile.device, dtype, enabled=dtype is not None):
+                with mixed_precision(profile):
                     loss = token_losses(model, ids).mean()
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,6 +87,12 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
             seconds.append(time.perf_counter() - began)
     model.eval()
     return float(np.median(seconds[1:]))  # the first one allocates memory, too
+
+
+def mixed_precision(profile: Profile) -> torch.autocast:
+    """A context in which matrix products are computed in the profile's precision; weights stay in fp32."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
+    return torch.autocast(profile.device, dtype, enabled=dtype is not None)
 
 
 def _measure_saving(model) -> float:

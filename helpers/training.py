@@ -16,8 +16,10 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
-from helpers.models import SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, quiet, save, score
-from helpers.planning import Plan, accumulation, make_plan, process_count, share_batch
+from helpers.models import (
+    SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, quiet, save, score, token_losses,
+)  # fmt: skip
+from helpers.planning import Plan, accumulation, make_plan, mixed_precision, process_count, share_batch
 from helpers.profiles import Profile, home
 
 
@@ -27,13 +29,18 @@ class ScoredTrainer(Trainer):
     The library's own averages over rows, and so weighs a token in a short row more than one in a long row.
     """
 
-    block: int
+    profile: Profile
+
+    def compute_loss(self, model, inputs, return_outputs=False, **_):
+        """The mean loss of the tokens of a batch. (The library's own way makes an fp32 copy of all logits.)"""
+        with mixed_precision(self.profile):
+            return token_losses(model, inputs["input_ids"]).mean()
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """`eval_loss` in nats a token and `eval_perplexity`, over the stream `eval_dataset` in blocks; logged."""
-        # For mixed precision, accelerate hangs a wrapper before the model's forward; validation is in fp32.
+        # For fp16, accelerate hangs a wrapper before the model's forward; validation is in fp32.
         wrapper = self.model.__dict__.pop("forward", None)
-        total, count = score(self.model, self.eval_dataset, self.block)
+        total, count = score(self.model, self.eval_dataset, self.profile.block)
         metrics = {"eval_loss": total / count, "eval_perplexity": math.exp(total / count)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -136,7 +143,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
             eval_dataset=validation_tokens[: plan.validation_tokens], callbacks=[*watchers, *callbacks],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # our callbacks report
-        trainer.block = profile.block
+        trainer.profile = profile
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except RuntimeError as error:
@@ -194,7 +201,6 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         warmup_steps=round(profile.warmup * plan.steps),
         weight_decay=profile.weight_decay,
         use_cpu=profile.device == "cpu",
-        bf16=profile.precision == "bf16",
         fp16=profile.precision == "fp16",
         seed=profile.seed,
         logging_steps=1,

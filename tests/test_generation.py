@@ -72,7 +72,8 @@ def test_the_pieces_of_a_stream_make_the_text(micro_model, tokenizer):
 def test_a_character_of_several_tokens_comes_whole(micro_model, tokenizer, monkeypatch):
     ids = tokenizer("A 🦊 jumps")["input_ids"]
     assert len(ids) > 6, "the fox is several tokens"
-    monkeypatch.setattr(generation, "stream_tokens", lambda *_: iter(ids))
+    steps = [(token, torch.zeros(4096)) for token in ids]
+    monkeypatch.setattr(generation, "stream_steps", lambda *_: iter(steps))
     pieces = list(generation.stream_text(micro_model, tokenizer, "x", Sampling()))
     assert "".join(pieces) == "A 🦊 jumps"
     assert not any("\ufffd" in piece for piece in pieces)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import models, training
+from helpers import models, profiles, training
 from helpers.errors import TutorialError
 from helpers.evaluation import evaluate
 
@@ -97,3 +97,30 @@ def test_the_training_loss_is_the_true_mean_over_predicted_tokens(micro_model, m
 class _NoTokenizer:
     def save_pretrained(self, folder):
         pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_in_parts_is_the_librarys_cross_entropy(monkeypatch, dtype):
+    monkeypatch.setattr(models, "_rows_at_once", lambda *_: 3)  # 10 rows: three parts and a rest
+    generator = torch.Generator().manual_seed(0)
+    logits = (4 * torch.randn(10, 50, generator=generator)).to(dtype).requires_grad_()
+    targets = torch.randint(50, (10,), generator=generator)
+    weights = torch.rand(10, generator=generator)
+    theirs = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    ours = models._CrossEntropy.apply(logits, targets)
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    (wanted,) = torch.autograd.grad((theirs * weights).sum(), logits)
+    (gradient,) = torch.autograd.grad((ours * weights).sum(), logits)
+    assert gradient.dtype == dtype
+    assert torch.allclose(gradient, wanted, atol=1e-6 if dtype == torch.float32 else 4e-3)
+
+
+def test_a_loaded_model_computes_what_the_library_does(tokenizer):
+    from transformers import AutoModelForCausalLM
+
+    ours, _ = models.load(profiles.BUNDLED / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(profiles.BUNDLED / "model", dtype=torch.float32).eval()
+    ids = torch.tensor([tokenizer("The keeper of the lighthouse went up the stairs.")["input_ids"]])
+    assert torch.allclose(ours(ids).logits, theirs(ids).logits, atol=1e-4)
+    assert isinstance(ours.transformer.h[0].mlp.act, torch.nn.GELU)
+    assert ours.config.activation_function == "gelu_new", "as published: other programs look for this name"

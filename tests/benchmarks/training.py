@@ -5,7 +5,7 @@
 `ours`      `training.train` with everything on: schedule, clipping, logging, live plot, stop requests
 `stock`     `Trainer` with the library's defaults on packed blocks, as in Hugging Face's run_clm.py
 `beginner`  the same `Trainer`, one row of the dataset a sequence, padded to the whole context
-`bare`      a loop in plain PyTorch with our precision, dropout and optimizer, and nothing else
+`bare`      a loop in plain PyTorch with our model, loss, precision and optimizer, and nothing else
 `limit`     a large matrix product in bf16 and in fp32
 
 Each runs in a process of its own, one after the other, as often as there are rounds. Counted are useful tokens: not
@@ -105,6 +105,7 @@ def work(model_name: str, stock: bool):
         torch.manual_seed(0)
         dropout = 0.1 if stock or profile.dropout is None else profile.dropout
         model = GPT2LMHeadModel(GPT2Config(attn_pdrop=dropout, embd_pdrop=dropout, resid_pdrop=dropout))
+        model = model if stock else models.fuse_activation(model)
     elif stock:  # as the configuration in the model's folder says
         model = GPT2LMHeadModel.from_pretrained(tiny.model, dtype=torch.float32)
     train_tokens, validation_tokens = data.prepare(tiny, tokenizer)
@@ -188,11 +189,11 @@ def run_bare(profile, model, tokenizer, train_tokens, validation_tokens, steps: 
     import torch
 
     from helpers.data import Blocks
-    from helpers.planning import accumulation
+    from helpers.models import token_losses
+    from helpers.planning import accumulation, mixed_precision
 
     blocks, device = Blocks(train_tokens, profile.block), profile.device
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
     parts, row = accumulation(profile), 0
     model.train()
     for step in range(steps + 1):
@@ -200,8 +201,8 @@ def run_bare(profile, model, tokenizer, train_tokens, validation_tokens, steps: 
             ids = np.stack([blocks[(row + i) % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)])
             row += profile.rows_at_once
             ids = torch.from_numpy(ids).to(device)  # (rows_at_once, block)
-            with torch.autocast(device, dtype, enabled=dtype is not None):
-                loss = model(input_ids=ids, labels=ids).loss / parts
+            with mixed_precision(profile):
+                loss = token_losses(model, ids).mean() / parts
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
