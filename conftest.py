@@ -15,6 +15,7 @@ def pytest_configure(config):
     os.environ["HF_HOME"] = str(_scratch / "hf")
     os.environ["IPYTHONDIR"] = str(_scratch / "ipython")
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_scratch / "hypothesis")
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     for name in ("GPT2_TUTORIAL_MINUTES", "GPT2_TUTORIAL_DEVICE", "HF_DATASETS_CACHE"):
         os.environ.pop(name, None)

@@ -1,7 +1,7 @@
 """Writing text, one token at a time (lesson 06)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -26,6 +26,9 @@ class Sampling:
                                 ("top_p", 1e-9, 1), ("max_new_tokens", 1, 10**6)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise TutorialError(f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}.")
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asdict(self).items())
 
 
 def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: torch.Tensor) -> torch.Tensor:

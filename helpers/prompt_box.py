@@ -1,27 +1,295 @@
 """The prompt box (lesson 06): type, generate, look inside, branch off, go back.
 
-A thread computes, so that Stop and the rest stay alive; on Colab, which does not show what a thread does, the click
-itself computes, and the notebook's ■ stops it. All text is escaped: what stands in a prompt or comes from a model is
-text, never markup.
+A thread computes, so that Stop stays alive. Colab shows nothing of what a thread does: there the click itself
+computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes from a model is text, never markup.
 """
 
 import html
 import json
+import re
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field, replace
+import weakref
+from dataclasses import asdict, dataclass, replace
 
-import ipywidgets
+from ipywidgets import HTML, BoundedIntText, Button, Checkbox, FloatSlider, HBox, IntSlider, Layout, Textarea, VBox
 
 from helpers.errors import TutorialError
 from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
-from helpers.plots import shaded_text
 from helpers.profiles import home
 from helpers.widgets import show_widget, typed
 
-PAUSE = 0.3  # seconds after a text in which a click is the second one of a double click
-SHOWN = 2000  # characters of a prompt; of a longer one the end
-DIALS = {  # the fields of Sampling, with what moves them
-    "max_new_tokens": (ipywidgets.IntSlider(min=1, max=300), "length", "how many tokens to write at most"),
-}
+PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
+REDRAW = 0.05  # seconds between two drawings of a growing text
+SHOWN = 2000  # characters of a prompt that are shown: its end
+WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
+DIALS = (  # a field of Sampling, what moves it, and what it does
+    ("max_new_tokens", IntSlider, dict(min=1, max=300, description="length"), "how many tokens to write at most"),
+    ("temperature", FloatSlider, dict(max=2, step=0.05), "0 takes the likeliest token; the higher, the bolder"),
+    ("top_k", IntSlider, dict(max=200, description="top-k"), "draws from the k likeliest tokens; 0: from all"),
+    ("top_p", FloatSlider, dict(min=0.05, max=1, step=0.05, description="top-p"),
+     "draws from the likeliest that together reach p; 1: from all"),
+    ("repetition_penalty", FloatSlider, dict(min=1, max=2, step=0.05, description="repetition"),
+     "above 1, tokens that were there before become less likely"),
+)  # fmt: skip
+
+
+@dataclass
+class Text:
+    """One text in the history, with all that it takes to write it again."""
+
+    prompt: str
+    model: str
+    sampling: Sampling
+    tokens: list[Token]
+    kept: int = 0  # so many of the tokens come from an earlier text, the last of them by choice
+    cut: int = 0  # so many tokens of the prompt did not fit the model's context
+
+    def __str__(self) -> str:
+        return "".join(token.text for token in self.tokens)
+
+    def record(self) -> dict:
+        """What is saved of it."""
+        return {"prompt": self.prompt, "text": str(self), "model": self.model, **asdict(self.sampling)}
+
+
+class PromptBox:
+    """A prompt, the dials, and what the model wrote, each token shaded by its probability.
+
+    `show()` displays the box; `write(prompt)` does without, where no widget can be shown. `history` holds a list of
+    texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
+    """
+
+    boxes = weakref.WeakSet()  # all there are, since only one writes at a time
+    turn = threading.Lock()
+
+    def __init__(self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None):
+        self.models = {"your model": model} | ({"base model": base} if base is not None else {})
+        self.tokenizer = tokenizer
+        self.history: list[list[Text]] = []
+        self.run: list[Text] = []  # the one on display
+        self.last_seed, self.ended = None, -PAUSE
+        self.busy, self.stopping = threading.Lock(), threading.Event()
+        self.threaded = "google.colab" not in sys.modules
+        self._build(sampling or Sampling(), prompt)
+        self.boxes.add(self)
+
+    def _build(self, sampling: Sampling, prompt: str) -> None:
+        def button(description: str, tooltip: str, click, *arguments) -> Button:
+            made = Button(description=description, tooltip=tooltip, layout=Layout(width="auto"))
+            made.on_click(lambda _: click(*arguments))
+            return made
+
+        self.prompt = Textarea(prompt, description="Prompt", placeholder="Type a few words", rows=3, layout=WIDE)
+        self.generate = button("Generate", "Continue the prompt", self._generate)
+        self.generate.button_style = "primary"
+        self.again = button("Regenerate", "Another text for the prompt of the text below", self._regenerate)
+        self.stop = button("Stop", "End the text here", self.stopping.set)
+        self.stop.layout.display = None if self.threaded else "none"
+        self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
+        self.beside = Checkbox(description="the base model beside yours", indent=False)
+        self.beside.layout.display = None if len(self.models) > 1 else "none"
+        self.dials = {name: slider(**{"description": name} | options) for name, slider, options, _ in DIALS}
+        rows = [HBox([self.dials[name], HTML(meaning)], layout=ROW) for name, _, _, meaning in DIALS]
+        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed")
+        self._set(sampling)
+        self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
+        self.status, self.output = HTML(layout=WIDE), HTML(layout=WIDE)
+        self.token = BoundedIntText(1, min=1, max=1, description="Token")
+        self.token.observe(lambda _: self._draw(), names="value")
+        self.word = HTML()
+        tooltip = "Take this token instead, and go on from there"
+        self.others = [button("", tooltip, self._branch, place) for place in range(ALTERNATIVES)]
+        self.back = button("Back", "The text before this one", self._step, -1)
+        self.forward = button("Forward", "The text after this one", self._step, 1)
+        self.restore = button("Restore", "Put this text's prompt and settings back in place", self._restore)
+        self.saving = button("Save", "All texts of this box, as Markdown and as JSON Lines", self._save)
+        self.inside = VBox([HBox([self.token, self.word], layout=ROW), HBox(self.others, layout=ROW)])
+        self.past = HBox([self.back, self.forward, self.restore, self.saving], layout=ROW)
+        first = HBox([self.generate, self.again, self.stop, self.clear, self.beside], layout=ROW)
+        last = HBox([self.seed, self.keep], layout=ROW)
+        self.box = VBox([self.prompt, first, *rows, last, self.status, self.output, self.inside, self.past])
+        self._draw()
+
+    def show(self) -> None:
+        """Display the box under the cell."""
+        show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
+
+    def write(self, prompt: str, **settings) -> str:
+        """What your model makes of `prompt`, once it is all written; `settings` are fields of `Sampling`, and stay.
+
+        Raises TutorialError for a blank prompt or an impossible setting.
+        """
+        self._set(replace(self._sampling(), **settings))
+        self.stopping.set()
+        with self.busy:
+            self.stopping.clear()
+            return str(self._write(prompt, ["your model"])[0])
+
+    def _generate(self) -> None:
+        self._start(typed(self.prompt), list(self.models)[: 1 + self.beside.value])
+
+    def _regenerate(self) -> None:
+        prompt = self.run[0].prompt if self.run else typed(self.prompt)
+        self._start(prompt, list(self.models)[: 1 + self.beside.value])
+
+    def _branch(self, place: int) -> None:
+        text, number = self._chosen()
+        if text:
+            kept = instead(self.tokenizer, text.tokens, number, text.tokens[number].alternatives[place][0])
+            self._start(text.prompt, [text.model], kept)
+
+    def _start(self, prompt: str, models: list[str], kept: list[Token] = ()) -> None:
+        """Write in a thread, unless a text is being written or was written this moment."""
+        if time.monotonic() - self.ended < PAUSE or not self.busy.acquire(blocking=False):
+            return
+        self.stopping.clear()
+
+        def work():
+            try:
+                self._write(prompt, models, kept)
+            except TutorialError as error:
+                self._say(str(error))
+            except KeyboardInterrupt:
+                self._say("Stopped.")
+            except Exception as error:  # such as too little memory: in a thread, nobody else would tell
+                self._say(f"The text broke off ({type(error).__name__}: {error}). Your history is safe; try again.")
+            finally:
+                self.ended = time.monotonic()
+                self.busy.release()
+
+        threading.Thread(target=work, daemon=True).start() if self.threaded else work()
+
+    def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Text]:
+        """Write a run: the models take turns, a token each. What there is stays when it is stopped."""
+        ids, cut = encode_prompt(self.tokenizer, prompt, room(self.models[models[0]], self._sampling()))
+        if not self.keep.value and self.seed.value == self.last_seed:
+            self.seed.value += 1
+        self.last_seed, sampling = self.seed.value, self._sampling()
+        for box in set(self.boxes) - {self}:
+            box.stopping.set()
+        run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
+        with self.turn:
+            self.history.append(run)
+            self.run, drawn = run, 0.0
+            self._say(f"Writing with seed {sampling.seed} …")
+            streams = [watch(self.models[text.model], self.tokenizer, ids, sampling, text.tokens) for text in run]
+            writing = list(zip(run, streams, strict=True))
+            try:
+                while writing and not self.stopping.is_set():
+                    for text, stream in list(writing):
+                        token = next(stream, None)
+                        text.tokens.append(token) if token else writing.remove((text, stream))
+                    if self.run is run and time.monotonic() - drawn > REDRAW:
+                        self.output.value, drawn = _page(run), time.monotonic()
+            finally:
+                if self.run is run:
+                    self._show(run)
+        return run
+
+    def _sampling(self) -> Sampling:
+        return Sampling(**{name: dial.value for name, dial in self.dials.items()})
+
+    def _set(self, sampling: Sampling) -> None:
+        for name, dial in self.dials.items():
+            value = getattr(sampling, name)
+            dial.min, dial.max = min(dial.min, value), max(dial.max, value)
+            dial.value = value
+
+    def _clear(self) -> None:
+        self.stopping.set()
+        self.prompt.value = ""
+        self._show([])
+
+    def _step(self, by: int) -> None:
+        place = self._place() + by
+        if 0 <= place < len(self.history):
+            self._show(self.history[place])
+
+    def _place(self) -> int:
+        """Where in the history the run on display stands; after its end where there is none."""
+        return next((place for place, run in enumerate(self.history) if run is self.run), len(self.history))
+
+    def _restore(self) -> None:
+        if self.run:
+            self.prompt.value = self.run[0].prompt
+            self._set(self.run[0].sampling)
+            self.last_seed = None  # so that Generate writes with this seed, not with the next one
+
+    def _save(self) -> None:
+        """Write the history to two new files in `home()`."""
+        texts = [text for run in self.history for text in run]
+        file = home() / f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}.md"
+        try:
+            home().mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(map(_markdown, texts)), encoding="utf-8")
+            lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
+            file.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
+            self._say(f"Saved: {len(texts)} texts in {file} and the .jsonl file beside it.")
+        except OSError as error:
+            self._say(f"The texts could not be written to {file} ({error.strerror}); free some space and save again.")
+
+    def _chosen(self) -> tuple[Text | None, int]:
+        """The text, and the place in it, of the token with the number in the field; a run's texts count on."""
+        number = self.token.value - 1
+        for text in self.run:
+            if number < len(text.tokens):
+                return text, number
+            number -= len(text.tokens)
+        return None, 0
+
+    def _show(self, run: list[Text]) -> None:
+        """Display a finished run (or nothing), and say what it is."""
+        self.run, note = run, ""
+        if run:
+            lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
+            note = f"Text {self._place() + 1} of {len(self.history)}: {lengths}; {run[0].sampling}"
+            note += f"; continued from token {run[0].kept}" if run[0].kept else ""
+            note += f". The first {run[0].cut:,} tokens of the prompt did not fit." if run[0].cut else ""
+        self._say(note)
+        self.token.max = max(1, sum(len(text.tokens) for text in run))
+        self._draw()
+
+    def _say(self, note: str) -> None:
+        self.status.value = f'<div role="status"><i>{html.escape(note)}</i></div>'
+
+    def _draw(self) -> None:
+        """The run on display, the chosen token in a frame, and its alternatives."""
+        text, number = self._chosen()
+        self.inside.layout.display = None if text else "none"
+        self.output.value = _page(self.run, self._name, text and text.tokens[number])
+        if text:
+            token = text.tokens[number]
+            what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
+            self.word.value = html.escape(what)
+            for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
+                button.description = f"{self._name(other)} {probability:.1%}"
+
+    def _name(self, token: int) -> str:
+        return repr(self.tokenizer.decode([token]))
+
+
+def _page(run: list[Text], name=None, chosen: Token | None = None) -> str:
+    """HTML of the texts of a run, side by side where there is room; `name` gives a token's for the tooltips."""
+    columns = []
+    for text in run:
+        title = f"<u>{html.escape(text.model)}</u>\n" if len(run) > 1 else ""
+        spans = [f"{title}<b>{html.escape(text.prompt[-SHOWN:])}</b>"]
+        for token in text.tokens:
+            hint = "\n".join(f"{name(other)} {share:.1%}" for other, share in token.alternatives) if name else ""
+            frame = "; outline: 2px solid #D55E00" if token is chosen else ""
+            spans.append(
+                f'<span style="background: rgba(0, 114, 178, {token.probability / 2:.2f}){frame}" '
+                f'title="{html.escape(hint)}">{html.escape(token.text)}</span>'
+            )
+        columns.append(f'<div style="flex: 1 1 300px; min-width: 0">{"".join(spans)}</div>')
+    style = "display: flex; flex-wrap: wrap; gap: 20px; white-space: pre-wrap; overflow-wrap: anywhere"
+    return f'<div style="{style}">{"".join(columns)}</div>'
+
+
+def _markdown(text: Text) -> str:
+    """A text with its settings above it, in a fence longer than any row of backticks in it."""
+    whole = text.prompt + str(text)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", whole)), default=0))
+    return f"{text.model}: {text.sampling}\n\n{fence}\n{whole}\n{fence}\n"

@@ -13,12 +13,11 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from helpers import models
 from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
-from helpers.models import (
-    SETTINGS, SUMMARY, base, check_replaceable, load_fine_tuned, model_folder, quiet, save, score, token_losses,
-)  # fmt: skip
+from helpers.models import SETTINGS, SUMMARY, load_fine_tuned, model_folder, quiet, score, token_losses
 from helpers.planning import Plan, accumulation, make_plan, mixed_precision, process_count, share_batch
 from helpers.profiles import Profile, home
 
@@ -117,7 +116,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     clock, stop = Clock(per_step), StopRequest()
     if process_count() > 1:
         PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
-    check_replaceable(output)
+    models.check_replaceable(output)
     blocks = Blocks(train_tokens, profile.block)
     settings = settings_of(profile, train_tokens, validation_tokens)
     folder = run_folder(settings, output)
@@ -166,7 +165,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
                 summary["seconds"] = round(clock.elapsed(), 1)
                 return summary
 
-            save(model, tokenizer, output, describe, settings)
+            models.save(model, tokenizer, output, describe, settings)
             if not summary["stopped_early"]:
                 shutil.rmtree(folder, ignore_errors=True)
     return summary
@@ -182,7 +181,7 @@ def ensure_model(profile: Profile, callbacks=()):
     if (folder / SUMMARY).is_file():
         theirs = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["profile"]
         return *load_fine_tuned(device=profile.device), f"This is the model that you fine-tuned, of profile {theirs}."
-    model, tokenizer = base(profile)
+    model, tokenizer = models.base(profile)
     if profile.name == "gpt2":
         return model, tokenizer, "You have not fine-tuned a model yet (lesson 05 does): this is GPT-2 as published."
     train(model, tokenizer, *prepare(profile, tokenizer), profile, folder, callbacks)

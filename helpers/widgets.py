@@ -1,4 +1,4 @@
-"""What moves in the lessons: explorers (02, 03, 06), the live loss plot (05) and the prompt box (06).
+"""What moves in the lessons: explorers (02, 03, 06) and the live loss plot (05); `prompt_box` has a module of its own.
 
 Only what ipywidgets 7.7 and 8 share, and everything on the main thread: so it works in JupyterLab, VS Code and Colab.
 """
@@ -6,14 +6,12 @@ Only what ipywidgets 7.7 and 8 share, and everything on the main thread: so it w
 import html
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import ipywidgets
 from IPython.display import display
 from transformers import TrainerCallback
 
 from helpers.errors import TutorialError
-from helpers.generation import Sampling, stream_text
 from helpers.plots import losses_as_html
 
 REFRESH = 2.0  # seconds between two drawings
@@ -25,6 +23,12 @@ def show_widget(widget: ipywidgets.Widget, note: str) -> None:
     display({"application/vnd.jupyter.widget-view+json": view, "text/plain": note}, raw=True)
 
 
+def typed(control: ipywidgets.ValueWidget):
+    """The value of a control. A browser may send half an emoji, which no tokenizer takes: it becomes "?"."""
+    value = control.value
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:
     """Show `controls`, and under them the HTML that `draw` makes of their values, anew at each change.
 
@@ -33,13 +37,9 @@ def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWid
     """
     picture = ipywidgets.HTML()
 
-    def value_of(control):
-        value = control.value  # a browser may send half an emoji, which no tokenizer takes
-        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
     def redraw(_=None):
         try:
-            picture.value = draw(**{name: value_of(control) for name, control in controls.items()})
+            picture.value = draw(**{name: typed(control) for name, control in controls.items()})
         except TutorialError as error:
             picture.value = f"<i>{html.escape(str(error))}</i>"
 
@@ -103,59 +103,3 @@ class LivePlot(TrainerCallback):
         self.box.layout.display = "none"
         self.picture.value = self.figures.value = ""
         self.history = state.log_history
-
-
-class PromptBox:
-    """A text area, **Generate**, **Regenerate** (another text for the same prompt), and what the model wrote.
-
-    `show()` displays it; `write(prompt)` does the same from code, where no widget can be shown.
-    """
-
-    def __init__(self, model, tokenizer, sampling: Sampling | None = None, prompt: str = ""):
-        self.model, self.tokenizer = model, tokenizer
-        self.sampling = sampling or Sampling()
-        self.texts: list[tuple[str, int, str]] = []  # (prompt, seed, continuation), all so far
-        self.busy = False
-        wide = ipywidgets.Layout(width="100%", max_width="800px")
-        self.prompt = ipywidgets.Textarea(prompt, description="Prompt", placeholder="Type a few words", layout=wide)
-        self.generate = ipywidgets.Button(description="Generate", button_style="primary", tooltip="Continue the prompt")
-        self.again = ipywidgets.Button(description="Regenerate", tooltip="Another text for the same prompt")
-        self.output = ipywidgets.HTML(layout=wide)
-        self.box = ipywidgets.VBox([self.prompt, ipywidgets.HBox([self.generate, self.again]), self.output])
-        self.generate.on_click(lambda _: self._clicked(self.prompt.value))
-        # Regenerate repeats the prompt of the last text, also when the text area holds another one by now.
-        self.again.on_click(lambda _: self._clicked(self.texts[-1][0] if self.texts else self.prompt.value))
-
-    def show(self) -> None:
-        """Display the box under the cell."""
-        show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
-
-    def write(self, prompt: str) -> str:
-        """A continuation of `prompt`; each call draws with the next seed. Raises TutorialError for a blank prompt."""
-        text = ""
-        for piece in stream_text(self.model, self.tokenizer, prompt, self.sampling):
-            text += piece
-            self._draw(prompt, text)
-        self.texts.append((prompt, self.sampling.seed, text))
-        self.sampling = replace(self.sampling, seed=self.sampling.seed + 1)
-        return text
-
-    def _clicked(self, prompt: str) -> None:
-        if self.busy:  # a second click while a text is written; it arrives only through nested event loops
-            return
-        self.busy = True
-        for button in (self.generate, self.again):
-            button.disabled = True
-        try:
-            self.write(prompt)
-        except TutorialError as error:
-            self.output.value = f"<i>{html.escape(str(error))}</i>"
-        finally:
-            self.busy = False
-            for button in (self.generate, self.again):
-                button.disabled = False
-
-    def _draw(self, prompt: str, text: str) -> None:
-        style = "white-space: pre-wrap; font-family: serif; font-size: 110%; line-height: 1.4"
-        # Escaped: whatever stands in a prompt or comes from a model is text, never markup.
-        self.output.value = f'<div style="{style}"><b>{html.escape(prompt)}</b>{html.escape(text)}</div>'

@@ -1,4 +1,4 @@
-"""The plots' data and the prompt box, without a browser."""
+"""The plots' data, the explorers and the live plot, without a browser."""
 
 import html
 
@@ -8,7 +8,6 @@ from transformers import TrainerControl, TrainerState
 
 from helpers import plots, widgets
 from helpers.errors import TutorialError
-from helpers.generation import Sampling
 
 HISTORY = [
     {"loss": 4.0, "learning_rate": 1e-3, "step": 1, "elapsed": 1.0, "tokens_per_second": 1000.0},
@@ -113,71 +112,3 @@ def test_a_heat_map_names_its_rows_and_columns():
     assert axes.images[0].get_clim() == (0, 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seen", "seeing")
-
-
-@pytest.fixture
-def box(micro_model, tokenizer):
-    return widgets.PromptBox(micro_model, tokenizer, Sampling(max_new_tokens=12), prompt="Once")
-
-
-def test_generate_regenerate_and_a_new_prompt(box):
-    box.generate.click()
-    box.again.click()
-    box.prompt.value = "Another prompt"
-    box.again.click()  # still the prompt of the text that is shown
-    box.generate.click()
-    assert [prompt for prompt, _, _ in box.texts] == ["Once", "Once", "Once", "Another prompt"]
-    assert len({text for _, _, text in box.texts[:3]}) == 3
-    assert "Another prompt" in box.output.value
-    assert not box.generate.disabled and not box.again.disabled
-
-
-def test_regenerate_without_a_text_yet_generates(box):
-    box.again.click()
-    assert len(box.texts) == 1
-
-
-@pytest.mark.parametrize("prompt", ["", "  \n"])
-def test_an_empty_prompt_gets_a_hint(box, prompt):
-    box.prompt.value = prompt
-    box.generate.click()
-    assert "The prompt is empty" in box.output.value
-    assert box.texts == [] and not box.generate.disabled
-    with pytest.raises(TutorialError):
-        box.write(prompt)
-
-
-def test_markup_is_shown_as_text(box):
-    nasty = "<script>alert(1)</script> & <img src=x onerror=alert(1)>"
-    box.prompt.value = nasty
-    box.generate.click()
-    assert html.escape(nasty) in box.output.value
-    assert "<script" not in box.output.value and "<img" not in box.output.value
-
-
-def test_markup_that_the_model_writes_is_shown_as_text(box, monkeypatch):
-    monkeypatch.setattr(widgets, "stream_text", lambda *_: iter(["<script>alert(1)</script>", " & <b>bold</b>"]))
-    box.generate.click()
-    assert html.escape("<script>alert(1)</script> & <b>bold</b>") in box.output.value
-
-
-def test_a_click_while_it_writes_is_ignored(box, monkeypatch):
-    def stream(*_):
-        yield "first"
-        box.generate.click()
-        yield " piece"
-
-    monkeypatch.setattr(widgets, "stream_text", stream)
-    box.generate.click()
-    assert [text for _, _, text in box.texts] == ["first piece"]
-
-
-def test_the_buttons_come_back_after_an_error(box, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("out of memory")
-        yield
-
-    monkeypatch.setattr(widgets, "stream_text", broken)
-    with pytest.raises(RuntimeError):
-        box._clicked("Once")
-    assert not box.busy and not box.generate.disabled
