@@ -41,7 +41,7 @@ def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: tor
     if sampling.repetition_penalty != 1.0:
         scores, penalty = logits[seen], sampling.repetition_penalty
         logits[seen] = torch.where(scores < 0, scores * penalty, scores / penalty)
-    if sampling.temperature == 0:
+    if sampling.temperature < 1e-5:  # as good as 0, and what fp32 cannot divide by
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).float()
     logits /= sampling.temperature
     if 0 < sampling.top_k < len(logits):

@@ -42,9 +42,11 @@ def test_probabilities_are_those_of_the_library(temperature, top_k, top_p, penal
     assert torch.allclose(ours, librarys_probabilities(logits, sampling, seen), atol=1e-6)
 
 
-def test_temperature_zero_takes_the_likeliest():
+@pytest.mark.parametrize("temperature", [0, 5e-324, 1e-9])
+def test_temperature_zero_takes_the_likeliest(temperature):
     logits = torch.tensor([1.0, 3.0, 2.0])
-    assert generation.next_token_probabilities(logits, GREEDY, torch.tensor([0])).tolist() == [0, 1, 0]
+    sampling = Sampling(temperature=temperature)
+    assert generation.next_token_probabilities(logits, sampling, torch.tensor([0])).tolist() == [0, 1, 0]
 
 
 def test_greedy_is_the_librarys_generate(micro_model, tokenizer):

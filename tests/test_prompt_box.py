@@ -412,6 +412,9 @@ def test_the_first_token_comes_at_once():
     assert min(waits) < 0.15
 
 
+BUTTONS = "generate again stop clear back forward restore".split()
+
+
 class Playing(RuleBasedStateMachine):
     """Any order of clicks on two boxes of one notebook: nothing is stuck, nothing is lost, nothing becomes markup."""
 
