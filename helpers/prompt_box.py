@@ -26,7 +26,7 @@ SHOWN = 2000  # characters of a prompt that are shown: its end
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
 DIALS = (  # a field of Sampling, what moves it, and what it does
     ("max_new_tokens", IntSlider, dict(min=1, max=300, description="length"), "how many tokens to write at most"),
-    ("temperature", FloatSlider, dict(max=2, step=0.05), "0 takes the likeliest token; the higher, the bolder"),
+    ("temperature", FloatSlider, dict(max=2, step=0.05, description="temperature"), "0 takes the likeliest token; the higher, the bolder"),
     ("top_k", IntSlider, dict(max=200, description="top-k"), "draws from the k likeliest tokens; 0: from all"),
     ("top_p", FloatSlider, dict(min=0.05, max=1, step=0.05, description="top-p"),
      "draws from the likeliest that together reach p; 1: from all"),
@@ -81,7 +81,8 @@ class PromptBox:
             made.on_click(lambda _: click(*arguments))
             return made
 
-        self.prompt = Textarea(prompt, description="Prompt", placeholder="Type a few words", rows=3, layout=WIDE)
+        label = {"description_width": "90px"}
+        self.prompt = Textarea(prompt, description="Prompt", placeholder="Type a few words", layout=WIDE, style=label)
         self.generate = button("Generate", "Continue the prompt", self._generate)
         self.generate.button_style = "primary"
         self.again = button("Regenerate", "Another text for the prompt of the text below", self._regenerate)
@@ -90,13 +91,13 @@ class PromptBox:
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
         self.beside = Checkbox(description="the base model beside yours", indent=False)
         self.beside.layout.display = None if len(self.models) > 1 else "none"
-        self.dials = {name: slider(**{"description": name} | options) for name, slider, options, _ in DIALS}
+        self.dials = {name: slider(style=label, **options) for name, slider, options, _ in DIALS}
         rows = [HBox([self.dials[name], HTML(meaning)], layout=ROW) for name, _, _, meaning in DIALS]
-        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed")
+        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed", style=label)
         self._set(sampling)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
         self.status, self.output = HTML(layout=WIDE), HTML(layout=WIDE)
-        self.token = BoundedIntText(1, min=1, max=1, description="Token")
+        self.token = BoundedIntText(1, min=1, max=1, description="Token", style=label)
         self.token.observe(lambda _: self._draw(), names="value")
         self.word = HTML()
         tooltip = "Take this token instead, and go on from there"
@@ -156,7 +157,6 @@ class PromptBox:
             except Exception as error:  # such as too little memory: in a thread, nobody else would tell
                 self._say(f"The text broke off ({type(error).__name__}: {error}). Your history is safe; try again.")
             finally:
-                self.ended = time.monotonic()
                 self.busy.release()
 
         threading.Thread(target=work, daemon=True).start() if self.threaded else work()
@@ -184,6 +184,7 @@ class PromptBox:
                     if self.run is run and time.monotonic() - drawn > REDRAW:
                         self.output.value, drawn = _page(run), time.monotonic()
             finally:
+                self.ended = time.monotonic()
                 if self.run is run:
                     self._show(run)
         return run

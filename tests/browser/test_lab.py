@@ -24,9 +24,14 @@ if not CHROMIUM and not os.environ.get("CI"):  # on CI a missing browser is a fa
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """JupyterLab over a copy of the lessons and helpers; its address."""
-    folder = tmp_path_factory.mktemp("lab")
+def folder(tmp_path_factory):
+    """What JupyterLab shows: a copy of the lessons and helpers."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def lab(folder):
+    """JupyterLab over that folder; its address."""
     for name in ("notebooks", "helpers"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     shutil.copy(ROOT / "requirements.txt", folder)  # lesson 01 reads it
@@ -119,6 +124,7 @@ def outputs(page):
 
 
 def picture(page, name):
+    """A screenshot of a page, or of a part of it."""
     if os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / f"{name}.png")
 
@@ -204,28 +210,192 @@ def move_a_slider(page):
 
 
 def play_with_the_prompt_box(page):
-    widget, text = widget_with(page, "button:has-text('Regenerate')")
-    box = widget.locator("textarea")
-
-    def wait_for_another(before):
-        page.wait_for_function(
-            "([node, old]) => node.innerText.trim() && node.innerText !== old", arg=[text.element_handle(), before]
-        )
-        page.wait_for_function("() => [...document.querySelectorAll('button.jupyter-button')].every(b => !b.disabled)")
-        return text.inner_text()
-
-    box.fill(" = Bridge = ")
-    page.get_by_role("button", name="Generate", exact=True).click()
-    first = wait_for_another(text.inner_text())
+    box = Box(page, 0)
+    box.prompt.fill(" = Bridge = ")
+    box.press("Generate")
+    first = box.wait_for_another_text()
     assert "= Bridge =" in first and len(first) > 40
-    picture(page, "prompt_box")
-    page.get_by_role("button", name="Regenerate", exact=True).click()
-    second = wait_for_another(first)
-    assert "= Bridge =" in second
-    box.fill("<img src=x onerror=alert(1)> The castle & the <b>river</b>")
-    page.get_by_role("button", name="Generate", exact=True).click()
-    third = wait_for_another(second)
-    assert "<img src=x onerror=alert(1)> The castle & the <b>river</b>" in third, "markup is shown as text"
-    box.fill("   ")
-    page.get_by_role("button", name="Generate", exact=True).click()
-    assert "The prompt is empty" in wait_for_another(third)
+    picture(box.widget, "prompt_box")
+    box.press("Regenerate")
+    assert "= Bridge =" in box.wait_for_another_text()
+    box.widget.get_by_role("checkbox", name="the base model beside yours").check()
+    box.press("Generate")
+    assert "base model" in box.wait_for_another_text()
+    picture(box.widget, "prompt_box_with_base")
+
+
+class Box:
+    """A prompt box on the page, played with as a learner does."""
+
+    def __init__(self, page, number):
+        self.page = page
+        self.widget = page.locator(".jp-OutputArea .widget-vbox", has=page.get_by_role("button", name="Regenerate"))
+        self.widget = self.widget.locator("visible=true").nth(number)
+        self.widget.scroll_into_view_if_needed()
+        self.prompt = self.widget.locator("textarea")
+        self.before = self.text()
+
+    def text(self):
+        return "".join(self.widget.locator("div[style*='pre-wrap']").all_inner_texts())
+
+    def status(self):
+        return self.widget.locator("div[role=status]").inner_text()
+
+    def button(self, name):
+        return self.widget.get_by_role("button", name=name, exact=True)
+
+    def press(self, name):
+        self.before = self.text()
+        self.button(name).click()
+
+    def wait(self, condition, seconds=30):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, (self.status(), self.text())
+            self.page.wait_for_timeout(50)
+
+    def wait_for_another_text(self):
+        self.wait(lambda: self.text() != self.before and self.status().startswith("Text"))
+        self.before = self.text()
+        self.page.wait_for_timeout(350)  # longer than a double click
+        return self.before
+
+    def set(self, label, value):
+        """Type a value into the field beside a slider."""
+        field = self.widget.locator(".widget-slider", has_text=label).locator(".widget-readout")
+        field.fill(str(value))
+        field.press("Enter")
+
+
+@pytest.fixture
+def boxes(page, lab, folder):
+    """Two prompt boxes in a notebook of their own."""
+    import nbformat
+
+    cells = [
+        "import sys; sys.path.insert(0, '..')\nfrom helpers import models, profiles\n"
+        "from helpers.prompt_box import PromptBox\n"
+        "model, tokenizer = models.load(profiles.BUNDLED / 'model')\nbase, _ = models.load(profiles.BUNDLED / 'model')",
+        "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
+        "PromptBox(model, tokenizer, prompt='The second box').show()",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "notebooks" / "boxes.ipynb")
+    open_lesson(page, lab, "boxes.ipynb")
+    run_all(page, 60)
+    return Box(page, 0), Box(page, 1)
+
+
+def test_the_prompt_box(page, boxes):
+    box, other = boxes
+    box.press("Generate")
+    first = box.wait_for_another_text()
+    assert first.startswith(" = Lighthouse =") and "seed 0" in box.status()
+    picture(page, "prompt_box_1280")
+    picture(other.widget, "prompt_box_empty")
+
+    box.press("Regenerate")
+    second = box.wait_for_another_text()
+    assert second.startswith(" = Lighthouse =") and second != first and "seed 1" in box.status()
+
+    box.set("length", 300)
+    box.press("Generate")
+    box.wait(lambda: box.status().startswith("Writing"))
+    box.wait(lambda: len(box.text()) > 60)
+    box.press("Stop")
+    stopped = box.wait_for_another_text()
+    tokens = box.widget.locator("div[style*='pre-wrap'] span").count()
+    assert 0 < tokens < 300, "stopped in the middle"
+    page.wait_for_timeout(500)
+    assert box.text() == stopped, "and it stays so"
+
+    slider = box.widget.locator(".widget-slider", has_text="temperature")
+    handle = slider.locator(".noUi-handle")
+    handle.focus()
+    for _ in range(4):
+        handle.press("ArrowLeft")
+    box.wait(lambda: slider.locator(".widget-readout").inner_text() == "0.60")
+
+    box.set("length", 20)
+    box.press("Generate")
+    box.wait_for_another_text()
+    assert "temperature 0.6" in box.status() and "20 tokens" in box.status()
+
+    number = box.widget.get_by_role("spinbutton", name="Token")
+    number.fill("3")
+    number.press("Tab")
+    box.wait(lambda: box.widget.locator("span[style*='outline']").count() == 1)
+    choices = box.widget.locator("button", has_text="%")
+    assert choices.count() == 8
+    assert "%" in box.widget.locator("div[style*='pre-wrap'] span").first.get_attribute("title")
+    box.before = box.text()
+    choices.nth(5).click()
+    branch = box.wait_for_another_text()
+    assert "continued from token 3" in box.status()
+    picture(page, "prompt_box_branch")
+
+    box.press("Back")
+    box.wait(lambda: box.text() != branch)
+    assert "Text 4 of 5" in box.status()
+    box.press("Forward")
+    box.wait(lambda: box.text() == branch)
+
+    box.widget.get_by_role("checkbox", name="the base model beside yours").check()
+    box.press("Generate")
+    beside = box.wait_for_another_text()
+    assert "your model" in beside and "base model" in beside
+    picture(page, "prompt_box_beside")
+
+    box.prompt.fill("<img src=x onerror=alert(1)> **The** castle & the <b>river</b> &lt; $x^2$")
+    box.press("Generate")
+    assert "<img src=x onerror=alert(1)> **The** castle & the <b>river</b> &lt; $x^2$" in box.wait_for_another_text()
+    box.prompt.fill("   ")
+    box.press("Generate")
+    box.wait(lambda: "The prompt is empty" in box.status())
+
+    box.prompt.fill("Once")
+    box.set("length", 300)
+    box.press("Generate")
+    box.wait(lambda: box.status().startswith("Writing"))
+    other.press("Generate")
+    other.wait_for_another_text()
+    box.wait(lambda: box.status().startswith("Text"))
+    assert other.text().startswith("The second box"), "one writes at a time, and the new one is asked for last"
+    assert not page.get_by_text("Error displaying widget").count()
+
+
+def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
+    box, _ = boxes
+    page.set_viewport_size({"width": 800, "height": 1000})
+    box.prompt.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("The ship", delay=30)
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name = page.evaluate("document.activeElement.innerText || document.activeElement.type || ''").strip()
+        reached.append(name)
+        if name == "Generate":
+            page.keyboard.press("Space")
+            assert box.wait_for_another_text().startswith("The ship")
+        if name == "Regenerate":
+            page.keyboard.press("Enter")
+            box.wait_for_another_text()
+        if name == "Save":
+            page.keyboard.press("Space")
+            break
+    box.wait(lambda: "Saved: 2 texts" in box.status())
+    assert {"Generate", "Regenerate", "Stop", "Clear", "Back", "Forward", "Restore", "number"} <= set(reached)
+    box.widget.scroll_into_view_if_needed()
+    picture(page, "prompt_box_800")
+
+
+def test_every_control_of_the_prompt_box_has_a_name(page, boxes):
+    box, _ = boxes
+    unnamed = box.widget.locator("button, textarea, input").evaluate_all(
+        """controls => controls.filter(control => control.offsetParent &&
+            !(control.innerText.trim() || control.title || control.getAttribute('aria-label') ||
+              [...control.labels || []].some(label => label.innerText.trim()))).map(control => control.outerHTML)"""
+    )
+    assert unnamed == []
