@@ -26,7 +26,8 @@ SHOWN = 2000  # characters of a prompt that are shown: its end
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
 DIALS = (  # a field of Sampling, what moves it, and what it does
     ("max_new_tokens", IntSlider, dict(min=1, max=300, description="length"), "how many tokens to write at most"),
-    ("temperature", FloatSlider, dict(max=2, step=0.05, description="temperature"), "0 takes the likeliest token; the higher, the bolder"),
+    ("temperature", FloatSlider, dict(max=2, step=0.05, description="temperature"),
+     "0 takes the likeliest token; the higher, the bolder"),
     ("top_k", IntSlider, dict(max=200, description="top-k"), "draws from the k likeliest tokens; 0: from all"),
     ("top_p", FloatSlider, dict(min=0.05, max=1, step=0.05, description="top-p"),
      "draws from the likeliest that together reach p; 1: from all"),

@@ -346,9 +346,10 @@ def test_the_history_is_saved(box, home):
     assert str(markdown) in html.unescape(box.status.value)
     records = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     assert [record["text"] for record in records] == texts(box)
-    assert records[1] == {"prompt": box.prompt.value, "text": texts(box)[1], "model": "your model", "max_new_tokens": 12,
-                          "temperature": 0.8, "top_k": 50, "top_p": 0.95, "repetition_penalty": 1.0, "seed": 1}  # fmt: skip
-    assert f"`````\n{box.prompt.value}{texts(box)[0]}\n`````" in markdown.read_text(encoding="utf-8")
+    prompt = box.prompt.value
+    made = {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "repetition_penalty": 1.0, "max_new_tokens": 12, "seed": 1}
+    assert records[1] == {"prompt": prompt, "text": texts(box)[1], "model": "your model", **made}
+    assert f"`````\n{prompt}{texts(box)[0]}\n`````" in markdown.read_text(encoding="utf-8")
 
 
 def test_a_full_disk_is_told(box, monkeypatch, home):

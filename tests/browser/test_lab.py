@@ -211,7 +211,7 @@ def move_a_slider(page):
 
 def play_with_the_prompt_box(page):
     box = Box(page, 0)
-    box.prompt.fill(" = Bridge = ")
+    box.prompt.fill(" = Bridge = \n")
     box.press("Generate")
     first = box.wait_for_another_text()
     assert "= Bridge =" in first and len(first) > 40
