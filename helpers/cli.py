@@ -1,6 +1,7 @@
 """The command line: `python -m helpers train | prompt | evaluate`. It only puts the other modules together."""
 
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import asdict, replace
@@ -127,12 +128,13 @@ def _train(options) -> None:
 
 def _prompt(options) -> None:
     from helpers import models
-    from helpers.generation import Sampling, stream_text
+    from helpers.generation import Sampling, encode_prompt, room, stream_text
 
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
     sampling = Sampling(**{name: getattr(options, name) for name in names})
     model, tokenizer = models.load_fine_tuned(options.model_dir, choose("gpt2", options.device).device)
     print(f"Type a prompt. An empty line writes another text for the same prompt; {LEAVE} leaves.")
+    print(f"A line such as ':temperature 0.5' sets one of {', '.join(names)}; Ctrl-C ends a text.")
     prompt = ""
     while True:
         try:
@@ -141,16 +143,26 @@ def _prompt(options) -> None:
             return print()
         if line.strip() == LEAVE:
             return None
-        wanted = line or prompt
+        name, _, value = line[1:].partition(" ")
+        if line.startswith(":") and name in names:
+            try:
+                sampling = replace(sampling, **{name: type(getattr(sampling, name))(value)})
+            except (ValueError, TutorialError) as error:
+                print(error)
+            continue
+        wanted = line.encode("utf-8", "replace").decode() or prompt  # a terminal may send bytes that are no text
+        used = sampling
         try:
+            _, cut = encode_prompt(tokenizer, wanted, room(model, sampling))
+            if cut:
+                print(f"[The first {cut:,} tokens of the prompt do not fit and are left out.]")
             pieces = stream_text(model, tokenizer, wanted, sampling)
-            first = next(pieces, "")  # refuses a blank prompt before anything is printed
-            prompt = wanted
-            print(prompt + first, end="", flush=True)
-            for piece in pieces:
+            prompt, sampling = wanted, replace(sampling, seed=sampling.seed + 1)
+            for piece in itertools.chain([prompt], pieces):
                 print(piece, end="", flush=True)
-            print(f"\n[seed {sampling.seed}]")
-            sampling = replace(sampling, seed=sampling.seed + 1)
+            print(f"\n[seed {used.seed}]")
+        except KeyboardInterrupt:
+            print(f"\n[stopped, seed {used.seed}]")
         except TutorialError as error:
             if not sys.stdin.isatty():  # nobody is there to type another one
                 raise

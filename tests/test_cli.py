@@ -89,15 +89,49 @@ def test_prompt_writes_rewrites_and_leaves(trained):
     assert "never read" not in result.stdout
 
 
-def test_a_blank_line_gets_a_hint_and_the_prompt_before_it_stays(micro_model, tokenizer, monkeypatch, capsys):
-    lines = iter(["Once upon", "   ", "", ":q"])
-    monkeypatch.setattr("builtins.input", lambda _: next(lines))
-    monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
-    monkeypatch.setattr(models, "load_fine_tuned", lambda *_: (micro_model, tokenizer))
-    assert cli.main(["prompt", "--max-new-tokens", "5"]) == 0
-    printed = capsys.readouterr().out
+@pytest.fixture
+def typing(micro_model, tokenizer, monkeypatch, capsys):
+    """What `prompt` prints when somebody types these lines at a terminal."""
+
+    def play(*lines):
+        typed = iter([*lines, ":q"])
+        monkeypatch.setattr("builtins.input", lambda _: next(typed))
+        monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+        monkeypatch.setattr(models, "load_fine_tuned", lambda *_: (micro_model, tokenizer))
+        assert cli.main(["prompt", "--max-new-tokens", "5"]) == 0
+        return capsys.readouterr().out.partition("ends a text.")[2]
+
+    return play
+
+
+def test_a_blank_line_gets_a_hint_and_the_prompt_before_it_stays(typing):
+    printed = typing("Once upon", "   ", "")
     assert printed.count("Once upon") == 2
     assert printed.count("The prompt is empty") == 1
+
+
+def test_settings_can_be_typed_between_prompts(typing):
+    cold = typing(":temperature 0", "Once", "")
+    texts = [text.split("\n[seed")[0] for text in cold.split("Once")[1:]]
+    assert texts[0] == texts[1], "greedy: no seed changes it"
+    assert "[seed 7]" in typing(":seed 7", "Once")
+    wrong = typing(":temperature cold", ":top_p 3", ":unknown 3")
+    assert "could not convert" in wrong and "top_p must be" in wrong and ":unknown 3" in wrong, "else it is a prompt"
+
+
+def test_a_long_prompt_and_a_broken_one_are_written_on(typing):
+    assert "tokens of the prompt do not fit" in typing("one two three " * 100)
+    assert "half ? an emoji" in typing("half \udc9f an emoji")
+
+
+def test_ctrl_c_ends_the_text_and_not_the_loop(typing, monkeypatch):
+    def interrupted(*_):
+        yield "begun"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helpers.generation.stream_text", interrupted)
+    printed = typing("Once", "Twice")
+    assert printed.count("begun\n[stopped, seed") == 2
 
 
 def test_the_saved_model_opens_without_the_helpers(trained):
