@@ -15,6 +15,8 @@ import pytest
 from nbclient import NotebookClient
 
 from notebooks.__main__ import COLAB, NOTEBOOKS, main
+from notebooks.colab_edits import EDITS
+from notebooks.editions import edition as make_edition
 
 from .hub import Hub, make_repos
 from .test_hub import OURS
@@ -163,3 +165,9 @@ def test_the_model_goes_to_drive_and_comes_back(tmp_path, monkeypatch, capsys):
         "No model of lesson 05 is here.", "The model is only in this session.", "The model is on your Drive.",
         "The model of lesson 05 is here.",
     ]  # fmt: skip
+
+
+def test_a_lesson_that_has_moved_on_is_noticed(monkeypatch):
+    monkeypatch.setitem(EDITS, "02", [("words that no lesson holds", "")])
+    with pytest.raises(ValueError, match="0 places in the lesson match .*: 'words that no lesson holds'"):
+        make_edition(NOTEBOOKS / "02_explore_dataset.ipynb")
