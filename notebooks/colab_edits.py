@@ -129,7 +129,16 @@ nearly anything can follow, even the favourite's share is small.""",
         ("something that no old novel contains, such as `", "`"),
         (", and watch how the sampled texts steer back to the model's own world.", "."),
     ],
-    "06": [("the helpers beside this notebook and, best of all,", "best of all,")],
+    "02": [("a working installation (lesson 01).", "this page.")],
+    "03": [("the packages from lesson 01.", "this page.")],
+    "04": [("**You need** lesson 01's installation.", "**You need** this page.")],
+    "05": [
+        (
+            "**You need** lesson 01's installation and, for `gpt2`, a connection the first time.",
+            "**You need** this page.",
+        )
+    ],
+    "06": [("**You need** the helpers beside this notebook and, best of all,", "**You need**, best of all,")],
 }
 
 DRIVE = {
