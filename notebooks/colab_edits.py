@@ -138,7 +138,10 @@ nearly anything can follow, even the favourite's share is small.""",
             "**You need** this page.",
         )
     ],
-    "06": [("**You need** the helpers beside this notebook and, best of all,", "**You need**, best of all,")],
+    "06": [
+        ("**You need** the helpers beside this notebook and, best of all,", "**You need**, best of all,"),
+        ("![The prompt box, ... and no box,", "If you see no box,"),  # pictures stay in the repository
+    ],
 }
 
 DRIVE = {
