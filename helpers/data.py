@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from helpers.errors import TutorialError
-from helpers.profiles import BUNDLED, WIKITEXT, Profile, reach_hub
+from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile, reach_hub
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -52,7 +52,7 @@ def load_splits(profile: Profile) -> "DatasetDict":
     except Exception as error:  # the network fails in too many ways to name
         raise TutorialError(
             f"WikiText-2 could not be fetched from the Hugging Face Hub ({type(error).__name__}): check the "
-            "connection and run this again, or choose the profile tiny, which needs none."
+            f"connection and run this again{OR_TINY}."
         ) from error
 
 

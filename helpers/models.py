@@ -12,7 +12,7 @@ import torch
 
 from helpers.data import bar
 from helpers.errors import TutorialError
-from helpers.profiles import MODEL_FOLDER, Profile, choose, home, reach_hub
+from helpers.profiles import MODEL_FOLDER, OR_TINY, Profile, choose, home, reach_hub
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -80,7 +80,7 @@ def _why_not(source: str | Path, error: Exception) -> str:
         return f"The downloaded weights of {source} are incomplete ({reason}); delete them from HF_HOME and run again."
     return (
         f"{source} could not be fetched from the Hugging Face Hub ({reason}): check the connection and run this "
-        "again, or choose the profile tiny, which needs none."
+        f"again{OR_TINY}."
     )
 
 

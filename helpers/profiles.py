@@ -19,6 +19,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 GPT2 = "openai-community/gpt2"
 WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 BUNDLED = Path(__file__).parent / "bundled"
+HAS_TINY = (BUNDLED / "model").is_dir()  # the one-file editions for Colab come without it
+OR_TINY = ", or choose the profile tiny, which needs none" if HAS_TINY else ""
 MODEL_FOLDER = "fine_tuned_gpt2"
 
 
@@ -84,6 +86,8 @@ def choose(name: str | None = None, device: str | None = None, precision: str | 
     why = "as asked"
     if name == "auto":
         name, why = _auto()
+    if name == "tiny" and not HAS_TINY:
+        raise TutorialError("This notebook came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2.")
     profile = _tiny(why) if name == "tiny" else _gpt2(why, *_hardware(device, precision))
     return replace(profile, minutes=budget() or profile.minutes)
 
@@ -121,11 +125,13 @@ def _known(value: str, allowed: tuple[str, ...], what: str) -> str:
 
 
 def _auto() -> tuple[str, str]:
-    """`gpt2` where its files are in the cache or the Hub answers, else `tiny`; and the reason."""
+    """`gpt2` where its files are in the cache, the Hub answers or there is no `tiny`, else `tiny`; and the reason."""
     if _in_cache():
         return "gpt2", "its files are on this machine"
     if _hub_answers():
         return "gpt2", "the Hugging Face Hub answers"
+    if not HAS_TINY:
+        return "gpt2", "this notebook came without the profile tiny"
     return "tiny", "the Hugging Face Hub does not answer, and GPT-2 is not on this machine"
 
 
@@ -142,7 +148,7 @@ def reach_hub() -> None:
     elif not _hub_answers():
         raise TutorialError(
             f"{GPT2} and WikiText-2 could not be fetched from the Hugging Face Hub, which does not answer: check "
-            "the connection and run this again, or choose the profile tiny, which needs none."
+            f"the connection and run this again{OR_TINY}."
         )
 
 

@@ -20,7 +20,7 @@ API = re.compile(
     r"(?:/(?P<verb>revision|tree|paths-info)/[^/]+(?:/(?P<path>.+))?)?"
 )
 WIKITEXT = "wikitext-2-raw-v1"
-ROWS = {"train": 900, "validation": 240, "test": 240}
+ARTICLES = {"train": 60, "validation": 16, "test": 16}
 
 
 class Hub(ThreadingHTTPServer):
@@ -98,25 +98,26 @@ def _entry(repo: Path, path: Path) -> dict:
     return {"type": "file" if path.is_file() else "directory", "path": name, "size": len(content), "oid": oid}
 
 
-def make_repos(root: Path) -> None:
+def make_repos(root: Path, articles: dict[str, int] = ARTICLES) -> None:
     """Put a small random GPT-2 and a small WikiText of our own into `root`, under the names of the real ones."""
-    rows = {split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(ROWS.items())}
+    rows = {split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(articles.items())}
     make_dataset(root / "datasets/Salesforce/wikitext", rows)
     make_gpt2(root / "models/openai-community/gpt2", rows["train"])
 
 
-def wikitext_rows(count: int, seed: int) -> list[str]:
-    """At least `count` rows in WikiText's format: blank rows, headings of two levels, paragraphs with ` @-@ `."""
+def wikitext_rows(articles: int, seed: int) -> list[str]:
+    """So many articles in WikiText's format: blank rows, headings of two levels, paragraphs with ` @-@ `."""
     draw = random.Random(seed)
     places = ("harbour", "island", "valley", "lighthouse", "market", "river", "bridge", "garden")
+    details = ("a well @-@ known year", "2 @.@ 5 miles off", "after 1 @,@ 250 days")
     verbs = ("was built beside", "lies north of", "supplied", "was named after", "is older than", "looks over")
 
     def sentence() -> str:
         first, second = draw.sample(places, 2)
-        return f"The {first} {draw.choice(verbs)} the {second} in {draw.randint(1500, 1999)} , a well @-@ known year ."
+        return f"The {first} {draw.choice(verbs)} the {second} in {draw.randint(1500, 1999)} , {draw.choice(details)} ."
 
     rows = []
-    while len(rows) < count:
+    for _ in range(articles):
         rows += ["", f" = The {draw.choice(places)} of {draw.choice('ABCDEF')} = \n", ""]
         for section in ("History", "Geography"):
             rows += ["", f" = = {section} = = \n", ""]

@@ -35,6 +35,17 @@ def test_a_device_that_is_not_there_gets_a_sentence(monkeypatch):
         profiles.choose("gpt2", "cuda")
 
 
+def test_without_its_files_there_is_no_tiny(monkeypatch):
+    """As in the one-file editions for Colab, without a connection."""
+    monkeypatch.setattr(profiles, "HAS_TINY", False)
+    monkeypatch.setattr(profiles, "_in_cache", lambda: False)
+    monkeypatch.setattr(profiles, "_hub_answers", lambda: False)
+    found = profiles.choose("auto", "cpu")
+    assert (found.name, found.why) == ("gpt2", "this notebook came without the profile tiny")
+    with pytest.raises(TutorialError, match="came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2"):
+        profiles.choose("tiny")
+
+
 def test_the_environment_is_asked(monkeypatch):
     monkeypatch.setenv("GPT2_TUTORIAL_PROFILE", "gpt2")
     monkeypatch.setenv("GPT2_TUTORIAL_DEVICE", "cpu")

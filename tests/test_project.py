@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "helpers").glob("*.py"))
 # The way data flows. A module may import the ones before it.
 ORDER = (
     "errors profiles data models planning callbacks training evaluation generation plots widgets "
-    "prompt_box exercises cli lessons __main__"
+    "prompt_box exercises cli __main__"
 ).split()
 
 
@@ -96,8 +96,8 @@ def test_the_model_card_states_what_the_model_reaches(tokenizer):
 
 def test_readme_and_makefile_agree():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
-    for target in ("lab", "run", "test", "notebooks", "clean"):
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    for target in ("lab", "run", "test", "notebooks", "colab", "test-colab", "clean"):
         assert target in targets
         assert f"make {target}" in readme
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
-"""Executes the lessons without a browser.
+"""Executes the lessons without a browser, and makes their one-file editions.
 
-    python -m helpers.lessons run [NAME ...]      executed copies in runs/
-    python -m helpers.lessons store [NAME ...]    stored in place, clean, with the tiny profile
+    python -m notebooks run [NAME ...]      executed copies in runs/
+    python -m notebooks store [NAME ...]    stored in place, clean, with the tiny profile
+    python -m notebooks colab [NAME ...]    one-file editions for Google Colab in notebooks/colab/
 
 A NAME is the start of a lesson's name, such as 05; without one, all lessons run in order. The model that
 lesson 05 trains goes to a temporary folder: your own `fine_tuned_gpt2` is not touched.
@@ -17,8 +18,10 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-ROOT = Path(__file__).resolve().parent.parent
+from notebooks.editions import ROOT, edition
+
 NOTEBOOKS = ROOT / "notebooks"
+COLAB = NOTEBOOKS / "colab"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -50,15 +53,27 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def write_editions(lessons: list[Path], folder: Path) -> None:
+    """Put the one-file editions of `lessons` into `folder`, under the same names."""
+    for lesson in lessons:
+        nbformat.write(edition(lesson), folder / lesson.name)
+    print(f"The one-file editions are in {folder}")
+
+
 def main() -> int:
-    """Execute what the command line names; 1 where a lesson failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "store"))
+    """Do what the command line says; 1 where a lesson failed."""
+    parser = argparse.ArgumentParser(
+        "python -m notebooks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("run", "store", "colab"))
     parser.add_argument("names", nargs="*", metavar="NAME", default=[""])
     options = parser.parse_args()
     lessons = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if path.name.startswith(tuple(options.names))]
-    folder = NOTEBOOKS if options.what == "store" else ROOT / "runs"
+    folder = {"run": ROOT / "runs", "store": NOTEBOOKS, "colab": COLAB}[options.what]
     folder.mkdir(exist_ok=True)
+    if options.what == "colab":
+        write_editions(lessons, folder)
+        return 0
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"  # else jupyter_core warns about a coming change
     if options.what == "store":
         os.environ["GPT2_TUTORIAL_PROFILE"] = "tiny"
