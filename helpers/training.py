@@ -109,8 +109,13 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `train_tokens` and `validation_tokens` are streams of ids (tokens,). An unfinished run with the same settings is
     continued: from its newest checkpoint, or from the one that `resume` names; with False it starts afresh.
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
-    `output` that must not be replaced.
+    `output` that must not be replaced, or that another process trains for.
     """
+    with only_one(output):
+        return _train(model, tokenizer, train_tokens, validation_tokens, profile, output, callbacks, resume)
+
+
+def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path, callbacks, resume):
     profile = share_batch(profile)
     per_step = profile.batch_size * profile.block  # tokens
     clock, stop = Clock(per_step), StopRequest()

@@ -210,6 +210,16 @@ def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
     assert training.finished(home / "nothing", settings) is None
 
 
+def test_one_training_at_a_time_for_a_folder(go, home):
+    with models.only_one(home / "model"):
+        with pytest.raises(TutorialError, match="Another training for .*model is running; wait for it"):
+            go()
+        go(output="other")
+    with pytest.raises(Killed):
+        go([StopAt(5, kill)])
+    go()  # what has failed stands in nobody's way
+
+
 def test_a_folder_of_somebody_elses_is_left_alone(go, home):
     folder = home / "model"
     folder.mkdir()
