@@ -1,4 +1,4 @@
-"""The command line: `python -m helpers train | prompt | evaluate | download`. It only puts the other modules together."""
+"""The command line: `python -m helpers train | prompt | evaluate | download`: it puts the other modules together."""
 
 import argparse
 import itertools
@@ -7,9 +7,7 @@ import sys
 from dataclasses import asdict, replace
 
 from helpers.errors import TutorialError
-from helpers.profiles import (
-    DEVICES, GPT2, MODEL_FOLDER, NAMES, PRECISIONS, WIKITEXT, cached, choose, positive, reach_hub,
-)  # fmt: skip
+from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, positive
 
 SAMPLE_PROMPT = " = Lighthouse = "
 LEAVE = ":q"
@@ -75,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--stride", metavar="N", help="tokens between the starts of windows (default: the block)")
     evaluate.add_argument("--json", action="store_true", help="print the figures as one JSON object, unrounded")
 
-    download = commands.add_parser("download", help="fetch model and data ahead", description=(
-        "Fetch what the profile gpt2 needs, about 0.6 GB: afterwards everything works without a connection."))  # fmt: skip
+    download = commands.add_parser("download", help="fetch GPT-2 and WikiText-2 ahead, about 0.6 GB", description=(
+        "Fetch what the profile gpt2 needs: afterwards everything works without a connection."))  # fmt: skip
     download.set_defaults(run=_download)
     return parser
 
@@ -192,16 +190,17 @@ def _evaluate(options) -> None:
 
 
 def _download(options) -> None:
-    found = cached()
+    from helpers.profiles import cached, reach_hub
+
+    found, profile = cached(), choose("gpt2", "cpu")
     if not found:
         reach_hub()
-        print(f"Fetching {GPT2} and {'/'.join(WIKITEXT)}, about 0.6 GB ...", flush=True)
+        print(f"Fetching {profile.model} and {profile.dataset}, about 0.6 GB ...", flush=True)
         from helpers import data, models
 
-        profile = choose("gpt2", "cpu")
         models.base(profile)
         data.load_splits(profile)
-    for name, folder in zip((GPT2, "/".join(WIKITEXT)), found or cached(), strict=True):
+    for name, folder in zip((profile.model, profile.dataset), found or cached(), strict=True):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
         print(f"{name}: {size / 1e6:,.1f} MB in {folder}")
     print(f"Nothing to fetch: {'all was here already' if found else 'all is here now'}, and needs no connection.")

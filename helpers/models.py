@@ -1,18 +1,14 @@
 """Loading, scoring and saving a GPT-2 (lesson 04)."""
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from helpers.data import bar
 from helpers.errors import TutorialError
@@ -243,18 +239,6 @@ def _finish_replacing(folder: Path) -> None:
     old = _beside(folder, "replaced")
     if old.exists() and not folder.exists():
         old.replace(folder)
-
-
-@contextlib.contextmanager
-def only_one(folder: Path):
-    """Within it, no other process trains for `folder`: TutorialError where one does. The system forgets dead ones."""
-    # Processes that train together, under torchrun, each have a lock of their own.
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + os.environ.get("RANK", "0")
-    try:
-        with FileLock(Path(tempfile.gettempdir(), f"gpt2-tutorial-{name}.lock"), timeout=0):
-            yield
-    except Timeout:
-        raise TutorialError(f"Another training for {folder} is running; wait for it, or use another folder.") from None
 
 
 def base(profile: Profile):

@@ -1,16 +1,19 @@
 """Fine-tuning with Hugging Face's `Trainer`: planned, resumable, with losses that are right (lesson 05)."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from helpers import models
@@ -100,6 +103,18 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return (checkpoint / "model.safetensors").is_file()
+
+
+@contextlib.contextmanager
+def only_one(folder: Path):
+    """Within it, no other process trains for `folder`: TutorialError where one does. The system forgets dead ones."""
+    # Processes that train together, under torchrun, each have a lock of their own.
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + os.environ.get("RANK", "0")
+    try:
+        with FileLock(Path(tempfile.gettempdir(), f"gpt2-tutorial-{name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise TutorialError(f"Another training for {folder} is running; wait for it, or use another folder.") from None
 
 
 def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path,

@@ -13,6 +13,8 @@ import pytest
 
 from .conftest import ROOT
 
+# Windows has neither SIGKILL nor SIGSTOP.
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of Linux and macOS")
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 
 

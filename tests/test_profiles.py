@@ -35,6 +35,16 @@ def test_a_device_that_is_not_there_gets_a_sentence(monkeypatch):
         profiles.choose("gpt2", "cuda")
 
 
+def test_a_macs_gpu_is_used_only_when_asked_for(monkeypatch):
+    """Its numbers do not compare with those of other machines."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [profiles.choose(name).device for name in ("tiny", "gpt2")] == ["cpu", "cpu"]
+    asked = profiles.choose("gpt2", "mps")
+    assert (asked.device, asked.precision) == ("mps", "fp32")
+    assert profiles.choose("tiny", "mps").device == "cpu"
+
+
 def test_the_environment_is_asked(monkeypatch):
     monkeypatch.setenv("GPT2_TUTORIAL_PROFILE", "gpt2")
     monkeypatch.setenv("GPT2_TUTORIAL_DEVICE", "cpu")
