@@ -203,4 +203,4 @@ def _download(options) -> None:
     for name, folder in zip((profile.model, profile.dataset), found or cached(), strict=True):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
         print(f"{name}: {size / 1e6:,.1f} MB in {folder}")
-    print(f"Nothing to fetch: {'all was here already' if found else 'all is here now'}, and needs no connection.")
+    print("All was here already." if found else "All is here: from now on, the profile gpt2 needs no connection.")

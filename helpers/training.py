@@ -38,6 +38,11 @@ class ScoredTrainer(Trainer):
         with mixed_precision(self.profile):
             return token_losses(model, inputs["input_ids"]).mean()
 
+    def save_model(self, *args, **kwargs):
+        """For a checkpoint. (In transformers 4.56 the others looked for it before it was there, and hung at the end.)"""
+        super().save_model(*args, **kwargs)
+        self.accelerator.wait_for_everyone()
+
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """`eval_loss` in nats a token and `eval_perplexity`, over the stream `eval_dataset` in blocks; logged."""
         # For fp16, accelerate hangs a wrapper before the model's forward; validation is in fp32.

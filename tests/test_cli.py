@@ -215,7 +215,7 @@ def test_an_error_is_the_exit_code_of_the_process(tmp_path):
     assert result.stderr.startswith("error: There is no model in")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"], ["download"]])
 def test_help_reads_well(tmp_path, command):
     result = run(*command, "--help", home=tmp_path)
     assert result.returncode == 0

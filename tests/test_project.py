@@ -70,6 +70,11 @@ def test_the_bundled_model_is_small_and_stored_in_half_precision():
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}
 
 
+def test_the_bundled_tokenizer_opens_with_older_libraries():
+    settings = (ROOT / "helpers/bundled/model/tokenizer_config.json").read_text(encoding="utf-8")
+    assert '"tokenizer_class": "PreTrainedTokenizerFast"' in settings, "transformers 4 has no TokenizersBackend"
+
+
 def test_the_model_card_states_what_the_model_reaches(tokenizer):
     """Bits per byte of the untouched model on the bundled validation text."""
     import torch
