@@ -9,7 +9,8 @@ import yaml
 
 from .conftest import ROOT
 
-CODE = sorted([ROOT / "conftest.py", *ROOT.glob("helpers/**/*.py"), *ROOT.glob("tests/**/*.py")])
+FOLDERS_OF_CODE = ("helpers/**", "notebooks", "tests/**")
+CODE = sorted([ROOT / "conftest.py", *(path for folder in FOLDERS_OF_CODE for path in ROOT.glob(f"{folder}/*.py"))])
 LESSONS = sorted(ROOT.glob("notebooks/*.ipynb"))
 FOLDERS = ("helpers", "notebooks", "tests", ".ci", ".github")
 MADE = ("__pycache__", ".ipynb_checkpoints")
