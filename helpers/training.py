@@ -39,7 +39,7 @@ class ScoredTrainer(Trainer):
             return token_losses(model, inputs["input_ids"]).mean()
 
     def save_model(self, *args, **kwargs):
-        """For a checkpoint. (In transformers 4.56 the others looked for it before it was there, and hung at the end.)"""
+        """Waits until the folder is there for all processes: in transformers 4.56 the others hung without it."""
         super().save_model(*args, **kwargs)
         self.accelerator.wait_for_everyone()
 
