@@ -96,7 +96,7 @@ def test_these_rules_see_what_they_should(code, bad):
     assert bool([name for _, name in names_in(tree) if name in BANNED] or list(unnamed_encodings(tree))) == bad
 
 
-@pytest.mark.parametrize("path", ROOT.glob("helpers/*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("helpers/*.py")), ids=lambda path: path.stem)
 def test_the_helpers_start_no_other_program(path):
     modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
     assert not modules & {"subprocess", "multiprocessing", "pty", "fcntl", "msvcrt", "resource", "pwd"}
