@@ -139,6 +139,8 @@ def reach_hub() -> None:
 
         os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
         constants.HF_HUB_OFFLINE = True  # for those that are
+        if hub := sys.modules.get("transformers.utils.hub"):
+            hub._is_offline_mode = True  # the copy that transformers 4 keeps
     elif not _hub_answers():
         raise TutorialError(
             f"{GPT2} and WikiText-2 could not be fetched from the Hugging Face Hub, which does not answer: check "

@@ -88,7 +88,8 @@ def test_trains_from_the_hub(trained):
     assert summary["stopped_early"] is False and summary["resumed_from_step"] is None
     assert sorted(path.name for path in home.glob("fine_tuned_gpt2*")) == ["fine_tuned_gpt2"]
     assert f"{summary['perplexity_after']:.2f} after" in done.stdout
-    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    noise = [line for line in done.stderr.splitlines() if re.search("Traceback|Warning", line)]
+    assert all("mtime may not be reliable" in line for line in noise), noise  # transformers 4, of fast checkpoints
 
 
 def test_trains_again_from_the_cache_without_a_connection(trained, tmp_path):
@@ -182,11 +183,12 @@ def test_gpt2_without_connection_and_cache(tmp_path):
 def test_after_download_everything_works_with_the_cable_out(repos, tmp_path):
     hf_home, home = tmp_path / "hf_home", tmp_path / "home"
     with Hub(repos) as hub:
-        done = helpers("download", endpoint=hub.url, hf_home=hf_home, home=home)
+        # TQDM_POSITION: show the Hub's bars though nobody watches, as in a terminal
+        done = helpers("download", endpoint=hub.url, hf_home=hf_home, home=home, TQDM_POSITION="-1")
     assert done.returncode == 0, done.stderr
     first, *fetched, last = done.stdout.splitlines()
     assert first.startswith("Fetching openai-community/gpt2 and Salesforce/wikitext/wikitext-2-raw-v1, about 0.6 GB")
-    assert "%" in done.stderr and "model.safetensors" in done.stderr, "a progress bar for the weights"
+    assert re.search(r"model.safetensors: +100%", done.stderr), "a progress bar for the weights"
     for line, name, least in zip(fetched, ("gpt2", "wikitext-2-raw-v1"), (4 * 50_000, 50_000), strict=True):
         what, size, folder = re.fullmatch(r"(\S+): ([\d,.]+) MB in (.+)", line).groups()
         files = [file for file in Path(folder).rglob("*") if file.is_file() and not file.is_symlink()]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
@@ -121,6 +122,8 @@ def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
     assert result.returncode != 0
     assert "A process of this run has failed" in result.stderr
     assert not (tmp_path / "out.json").exists()
+    if int(version("transformers").split(".")[0]) < 5:
+        pytest.skip("transformers 4 cannot load an optimizer in several processes on a CPU; on GPUs it can")
     result = start([*TOGETHER, "tests/worker.py"], tmp_path, tmp_path / "out.json")
     assert result.returncode == 0, result.stderr
     again = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
