@@ -60,6 +60,7 @@ def perplexities(model, ids) -> tuple[float, float]:
 
 def main(readme: Path = README) -> None:
     """Do all of it, and write the row."""
+    with_row(readme.read_text(encoding="utf-8"), [""] * 6)  # raises now, not after hours of training
     profile = profiles.choose("gpt2")
     profile = planning.share_batch(replace(profile, minutes=profiles.budget()))  # no budget unless one is asked for
     print(f"{profile}\n{machine()}\n{versions()}", flush=True)
