@@ -1,13 +1,18 @@
-# make lab | run | test | notebooks | colab | test-colab | clean. README has the same in plain pip.
+# make lab | run | test | test-minimum | test-newest | verify-gpt2 | notebooks | colab | test-colab | clean.
+# README has the first three in plain pip.
 PYTHON ?= python3
-BIN := .venv/bin
+PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(PROGRAMS)
 
-.PHONY: help lab run test notebooks colab test-colab clean
+.PHONY: help lab run test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
 
 help:
 	@echo "make lab        set up, and open JupyterLab at lesson 1"
 	@echo "make run        set up, and execute lessons 01 to 06; the executed copies go to runs/"
 	@echo "make test       set up, and run everything that CI runs"
+	@echo "make test-minimum, test-newest"
+	@echo "                the tests with the oldest, or the newest, libraries that the series runs with"
+	@echo "make verify-gpt2  fetch GPT-2, fine-tune it for 3 epochs, and write what comes out into README (a GPU helps)"
 	@echo "make notebooks  re-execute the lessons in place and store clean outputs"
 	@echo "make colab      make the one-file editions for Google Colab anew"
 	@echo "make test-colab test them with Colab's versions of the packages"
@@ -30,6 +35,16 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+# What is listed in tests/minimum.txt or tests/newest.txt, in an environment of its own: unit tests as they are, lessons
+# run without comparing their outputs, since other versions word and round some of them differently.
+test-minimum test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check --upgrade -r tests/$*.txt
+	.venv-$*/$(PROGRAMS)/python -m pytest -o addopts="--nbval-lax --nbval-current-env -p no:cacheprovider" --ignore tests/browser
+
+verify-gpt2: .venv/installed
+	$(BIN)/python -m tests.verify_gpt2
+
 notebooks: .venv/installed
 	$(BIN)/python -m notebooks store
 
@@ -38,12 +53,12 @@ colab: .venv/installed
 
 .venv-colab/installed: tests/colab.txt
 	$(PYTHON) -m venv .venv-colab
-	.venv-colab/bin/python -m pip install --quiet --disable-pip-version-check -r tests/colab.txt
+	.venv-colab/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check -r tests/colab.txt
 	@touch $@
 
 test-colab: .venv-colab/installed
-	.venv-colab/bin/python -m pytest -o addopts="-p no:cacheprovider" tests/test_colab.py
+	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" tests/test_colab.py
 
 clean:
-	rm -rf .venv .venv-colab runs checkpoints .pytest_cache .ruff_cache
+	rm -rf .venv .venv-minimum .venv-newest .venv-colab runs checkpoints .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -126,7 +126,7 @@ def _known(value: str, allowed: tuple[str, ...], what: str) -> str:
 
 def _auto() -> tuple[str, str]:
     """`gpt2` where its files are in the cache, the Hub answers or there is no `tiny`, else `tiny`; and the reason."""
-    if _in_cache():
+    if cached():
         return "gpt2", "its files are on this machine"
     if _hub_answers():
         return "gpt2", "the Hugging Face Hub answers"
@@ -140,11 +140,13 @@ def reach_hub() -> None:
 
     With both in the cache, the Hub is not asked for anything: no waiting, and no connection needed.
     """
-    if _in_cache():
+    if cached():
         from huggingface_hub import constants
 
         os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
         constants.HF_HUB_OFFLINE = True  # for those that are
+        if hub := sys.modules.get("transformers.utils.hub"):
+            hub._is_offline_mode = True  # the copy that transformers 4 keeps
     elif not _hub_answers():
         raise TutorialError(
             f"{GPT2} and WikiText-2 could not be fetched from the Hugging Face Hub, which does not answer: check "
@@ -152,13 +154,15 @@ def reach_hub() -> None:
         )
 
 
-def _in_cache() -> bool:
+def cached() -> list[Path]:
+    """The folders of GPT-2 and WikiText-2 in Hugging Face's cache; an empty list unless both are there."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     weights = try_to_load_from_cache(GPT2, "model.safetensors")
     folder = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
     prepared = Path(folder, WIKITEXT[0].replace("/", "___"), WIKITEXT[1])
-    return isinstance(weights, str) and any(prepared.glob("*/*/dataset_info.json"))
+    both = isinstance(weights, str) and any(prepared.glob("*/*/dataset_info.json"))
+    return [Path(weights).parents[2], prepared] if both else []  # of .../snapshots/COMMIT/model.safetensors
 
 
 def _hub_answers() -> bool:

@@ -1,16 +1,19 @@
 """Fine-tuning with Hugging Face's `Trainer`: planned, resumable, with losses that are right (lesson 05)."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from helpers import models
@@ -34,6 +37,11 @@ class ScoredTrainer(Trainer):
         """The mean loss of the tokens of a batch. (The library's own way makes an fp32 copy of all logits.)"""
         with mixed_precision(self.profile):
             return token_losses(model, inputs["input_ids"]).mean()
+
+    def save_model(self, *args, **kwargs):
+        """Waits until the folder is there for all processes: in transformers 4.56 the others hung without it."""
+        super().save_model(*args, **kwargs)
+        self.accelerator.wait_for_everyone()
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """`eval_loss` in nats a token and `eval_perplexity`, over the stream `eval_dataset` in blocks; logged."""
@@ -102,6 +110,18 @@ def _is_whole(checkpoint: Path) -> bool:
     return (checkpoint / "model.safetensors").is_file()
 
 
+@contextlib.contextmanager
+def only_one(folder: Path):
+    """Within it, no other process trains for `folder`: TutorialError where one does. The system forgets dead ones."""
+    # Processes that train together, under torchrun, each have a lock of their own.
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + os.environ.get("RANK", "0")
+    try:
+        with FileLock(Path(tempfile.gettempdir(), f"gpt2-tutorial-{name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise TutorialError(f"Another training for {folder} is running; wait for it, or use another folder.") from None
+
+
 def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path,
           callbacks=(), resume: str | bool = True) -> dict:  # fmt: skip
     """Fine-tune `model` in place, save the best by validation loss to `output`, and return the summary.
@@ -109,8 +129,13 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `train_tokens` and `validation_tokens` are streams of ids (tokens,). An unfinished run with the same settings is
     continued: from its newest checkpoint, or from the one that `resume` names; with False it starts afresh.
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
-    `output` that must not be replaced.
+    `output` that must not be replaced, or that another process trains for.
     """
+    with only_one(output):
+        return _train(model, tokenizer, train_tokens, validation_tokens, profile, output, callbacks, resume)
+
+
+def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path, callbacks, resume):
     profile = share_batch(profile)
     per_step = profile.batch_size * profile.block  # tokens
     clock, stop = Clock(per_step), StopRequest()

@@ -69,5 +69,5 @@ def run(*arguments, home, typed="", timeout=600, **environment):
     environment = {**os.environ, "GPT2_TUTORIAL_HOME": str(home), **environment}
     return subprocess.run(
         [sys.executable, "-m", "helpers", *map(str, arguments)],
-        cwd=ROOT, env=environment, input=typed, capture_output=True, text=True, encoding="utf-8", timeout=timeout,
+        cwd=ROOT, env=environment, input=typed, capture_output=True, encoding="utf-8", timeout=timeout,
     )  # fmt: skip

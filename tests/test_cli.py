@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summary(trained):
-    return json.loads((trained[0] / "fine_tuned_gpt2" / models.SUMMARY).read_text())
+    return json.loads((trained[0] / "fine_tuned_gpt2" / models.SUMMARY).read_text(encoding="utf-8"))
 
 
 def test_three_epochs_bring_perplexity_down_and_change_the_style(trained, summary):
@@ -149,7 +149,7 @@ def test_own_text(tmp_path):
     result = run("train", "--text", tmp_path / "mine.txt", "--epochs", "1", "--output-dir", "mine",
                  "--batch-size", "6", home=tmp_path)  # fmt: skip
     assert result.returncode == 0, result.stderr
-    summary = json.loads((tmp_path / "mine" / models.SUMMARY).read_text())
+    summary = json.loads((tmp_path / "mine" / models.SUMMARY).read_text(encoding="utf-8"))
     assert summary["perplexity_after"] < summary["perplexity_before"]
     assert "mine.txt" in summary["dataset"]
     assert summary["tokens_seen"] == summary["steps"] * 6 * 256, "the batch that was asked for"
@@ -187,16 +187,16 @@ def test_own_text(tmp_path):
 )
 def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, capsys, arguments, words):
     # In this process, for speed: the commands of a learner start torch anew each time.
-    (tmp_path / "empty.txt").write_text("")
-    (tmp_path / "short.txt").write_text("a short text")
-    (tmp_path / "one.txt").write_text("a")
+    (tmp_path / "empty.txt").write_text("", encoding="utf-8")
+    (tmp_path / "short.txt").write_text("a short text", encoding="utf-8")
+    (tmp_path / "one.txt").write_text("a", encoding="utf-8")
     (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "thesis.txt").write_text("years of work")
+    (tmp_path / "taken" / "thesis.txt").write_text("years of work", encoding="utf-8")
     for name in ("good", "broken", "untokenized"):
         shutil.copytree(profiles.BUNDLED / "model", tmp_path / name)
     (tmp_path / "untokenized" / "tokenizer.json").unlink()
     config = tmp_path / "untokenized" / "tokenizer_config.json"
-    config.write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+    config.write_text('{"tokenizer_class": "GPT2Tokenizer"}', encoding="utf-8")
     weights = tmp_path / "broken" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     before = sorted(tmp_path.rglob("*"))
@@ -206,7 +206,7 @@ def test_bad_input_gets_one_sentence_and_changes_nothing(tmp_path, monkeypatch, 
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and words in errors[0], errors
     assert sorted(tmp_path.rglob("*")) == before
-    assert (tmp_path / "taken" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "taken" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
 
 
 def test_an_error_is_the_exit_code_of_the_process(tmp_path):
@@ -215,7 +215,7 @@ def test_an_error_is_the_exit_code_of_the_process(tmp_path):
     assert result.stderr.startswith("error: There is no model in")
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["prompt"], ["evaluate"], ["download"]])
 def test_help_reads_well(tmp_path, command):
     result = run(*command, "--help", home=tmp_path)
     assert result.returncode == 0

@@ -15,7 +15,7 @@ LESSONS = sorted(path.stem for path in FOLDER.glob("[0-9][0-9].md"))
 ALL = [
     (lesson, number + 1)
     for lesson in LESSONS
-    for number in range(len(re.findall(r"^# Exercise", (FOLDER / f"{lesson}.md").read_text("utf-8"), re.M)))
+    for number in range(len(re.findall(r"^# Exercise", (FOLDER / f"{lesson}.md").read_text(encoding="utf-8"), re.M)))
 ]
 
 # One of each kind: a number, a function, a word.

@@ -88,7 +88,8 @@ def test_trains_from_the_hub(trained):
     assert summary["stopped_early"] is False and summary["resumed_from_step"] is None
     assert sorted(path.name for path in home.glob("fine_tuned_gpt2*")) == ["fine_tuned_gpt2"]
     assert f"{summary['perplexity_after']:.2f} after" in done.stdout
-    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    noise = [line for line in done.stderr.splitlines() if re.search("Traceback|Warning", line)]
+    assert all("mtime may not be reliable" in line for line in noise), noise  # transformers 4, of fast checkpoints
 
 
 def test_trains_again_from_the_cache_without_a_connection(trained, tmp_path):
@@ -177,6 +178,40 @@ def test_gpt2_without_connection_and_cache(tmp_path):
     assert re.search(r"could not be fetched .* connection .* tiny", the_error(done))
     assert len(done.stderr.splitlines()) == 1, "the error alone, not the client's two dozen lines of trying again"
     assert not home.exists(), "nothing is written"
+
+
+def test_after_download_everything_works_with_the_cable_out(repos, tmp_path):
+    hf_home, home = tmp_path / "hf_home", tmp_path / "home"
+    with Hub(repos) as hub:
+        # TQDM_POSITION: show the Hub's bars though nobody watches, as in a terminal
+        done = helpers("download", endpoint=hub.url, hf_home=hf_home, home=home, TQDM_POSITION="-1")
+    assert done.returncode == 0, done.stderr
+    first, *fetched, last = done.stdout.splitlines()
+    assert first.startswith("Fetching openai-community/gpt2 and Salesforce/wikitext/wikitext-2-raw-v1, about 0.6 GB")
+    assert re.search(r"model.safetensors: +100%", done.stderr), "a progress bar for the weights"
+    for line, name, least in zip(fetched, ("gpt2", "wikitext-2-raw-v1"), (4 * 50_000, 50_000), strict=True):
+        what, size, folder = re.fullmatch(r"(\S+): ([\d,.]+) MB in (.+)", line).groups()
+        files = [file for file in Path(folder).rglob("*") if file.is_file() and not file.is_symlink()]
+        on_disk = sum(file.stat().st_size for file in files)
+        assert what.endswith(name) and hf_home in Path(folder).parents
+        assert least < on_disk == pytest.approx(1e6 * float(size), abs=0.06e6), "once, not again for each link"
+    assert last == "All is here: from now on, the profile gpt2 needs no connection."
+    assert not home.exists(), "nothing of a learner's is touched"
+
+    again = helpers("download", endpoint=NOBODY, hf_home=hf_home, home=home)
+    assert again.returncode == 0 and again.stdout.splitlines() == [*fetched, "All was here already."], again.stderr
+    assert "%" not in again.stderr and "Retrying" not in again.stderr
+    trained = helpers(*TRAIN, "--minutes", "0.1", endpoint=NOBODY, hf_home=hf_home, home=home)
+    assert trained.returncode == 0, trained.stderr
+    assert "profile gpt2 (its files are on this machine)" in trained.stdout
+    written = helpers("prompt", endpoint=NOBODY, hf_home=hf_home, home=home, text="The harbour\n:q\n")
+    assert written.returncode == 0 and "[seed 1]" in written.stdout, written.stderr
+
+
+def test_download_without_connection(tmp_path):
+    done = helpers("download", endpoint=NOBODY, hf_home=tmp_path / "hf_home", home=tmp_path / "home")
+    assert re.search(r"could not be fetched .* connection", the_error(done))
+    assert len(done.stderr.splitlines()) == 1 and not done.stdout
 
 
 def test_weights_cut_off_half_way(repos, tmp_path):

@@ -38,12 +38,22 @@ def test_a_device_that_is_not_there_gets_a_sentence(monkeypatch):
 def test_without_its_files_there_is_no_tiny(monkeypatch):
     """As in the one-file editions for Colab, without a connection."""
     monkeypatch.setattr(profiles, "HAS_TINY", False)
-    monkeypatch.setattr(profiles, "_in_cache", lambda: False)
+    monkeypatch.setattr(profiles, "cached", lambda: False)
     monkeypatch.setattr(profiles, "_hub_answers", lambda: False)
     found = profiles.choose("auto", "cpu")
     assert (found.name, found.why) == ("gpt2", "this notebook came without the profile tiny")
     with pytest.raises(TutorialError, match="came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2"):
         profiles.choose("tiny")
+
+
+def test_a_macs_gpu_is_used_only_when_asked_for(monkeypatch):
+    """Its numbers do not compare with those of other machines."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [profiles.choose(name).device for name in ("tiny", "gpt2")] == ["cpu", "cpu"]
+    asked = profiles.choose("gpt2", "mps")
+    assert (asked.device, asked.precision) == ("mps", "fp32")
+    assert profiles.choose("tiny", "mps").device == "cpu"
 
 
 def test_the_environment_is_asked(monkeypatch):

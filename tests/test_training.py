@@ -1,7 +1,6 @@
 """Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
 
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -62,7 +61,7 @@ def weights(model):
 def test_a_run_learns_and_its_summary_tells(go, home, streams):
     model, summary = go()
     assert list(summary) == FIELDS
-    assert json.loads((home / "model" / models.SUMMARY).read_text()) == summary
+    assert json.loads((home / "model" / models.SUMMARY).read_text(encoding="utf-8")) == summary
     assert summary["perplexity_after"] < 0.5 * summary["perplexity_before"]
     assert summary["train_loss_last"] < summary["train_loss_first"]
     assert (summary["steps"], summary["tokens_seen"]) == (24, 24 * 4 * 32)  # 46 rows, 4 a step, 2 epochs
@@ -151,7 +150,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
-    model, summary = go([StopAt(5, lambda: os.kill(os.getpid(), number))])
+    model, summary = go([StopAt(5, lambda: signal.raise_signal(number))])
     assert summary["stopped_early"]
     assert summary["steps"] == 6, "the step in which the signal arrived, and no more"
     assert not model.training
@@ -165,7 +164,7 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
 
 def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_best(go, home):
     changes = {"learning_rate": 0.1, "epochs": 6}  # far too high: the last model is not the best
-    _, summary = go([StopAt(40, lambda: os.kill(os.getpid(), signal.SIGTERM))], **changes)
+    _, summary = go([StopAt(40, lambda: signal.raise_signal(signal.SIGTERM))], **changes)
     assert summary["stopped_early"]
     assert summary["steps"] < 41, "the best of this run is not its last"
     assert len(list((home / "checkpoints").rglob("checkpoint-*"))) == 2, "the best and the newest"
@@ -210,19 +209,29 @@ def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
     assert training.finished(home / "nothing", settings) is None
 
 
+def test_one_training_at_a_time_for_a_folder(go, home):
+    with training.only_one(home / "model"):
+        with pytest.raises(TutorialError, match="Another training for .*model is running; wait for it"):
+            go()
+        go(output="other")
+    with pytest.raises(Killed):
+        go([StopAt(5, kill)])
+    go()  # what has failed stands in nobody's way
+
+
 def test_a_folder_of_somebody_elses_is_left_alone(go, home):
     folder = home / "model"
     folder.mkdir()
-    (folder / "thesis.txt").write_text("years of work")
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(TutorialError, match="thesis.txt"):
         go()
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     (folder / "thesis.txt").unlink()
     go()  # an empty folder may be used
-    (folder / "thesis.txt").write_text("years of work")
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(TutorialError, match="thesis.txt"):
         go()
-    (home / "file").write_text("")
+    (home / "file").write_text("", encoding="utf-8")
     with pytest.raises(TutorialError, match="is a file"):
         go(output="file")
 

@@ -171,6 +171,9 @@ def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
     """Write the model (weights as fp16, half the size), its tokenizer and its card to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
+    settings = folder / "tokenizer_config.json"  # transformers 5 has another name for the same class; 4 knows only this
+    text = settings.read_text(encoding="utf-8").replace("TokenizersBackend", "PreTrainedTokenizerFast")
+    settings.write_text(text, encoding="utf-8")
     # The output layer has no weights of its own: it shares those of the token embedding.
     weights = {name: tensor.half() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
     model.save_pretrained(folder, state_dict=weights)

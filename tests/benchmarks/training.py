@@ -44,7 +44,7 @@ def main() -> None:
         for name in CONTENDERS:
             command = [sys.executable, "-m", "tests.benchmarks.training", "--one", name]
             command += ["--model", options.model, "--steps", str(steps)]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
             found[name].append(json.loads(output.splitlines()[-1]))
     print(json.dumps(found) if options.json else table(found, options.model))
 

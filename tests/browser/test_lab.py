@@ -50,7 +50,7 @@ def lab(folder):
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
                "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
-    with open(folder / "log", "w") as log:
+    with open(folder / "log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     for _ in range(240):
@@ -58,7 +58,7 @@ def lab(folder):
             urllib.request.urlopen(f"{address}/api", timeout=1)
             break
         except OSError:
-            assert server.poll() is None, (folder / "log").read_text()
+            assert server.poll() is None, (folder / "log").read_text(encoding="utf-8")
             time.sleep(0.25)
     yield address
     server.terminate()

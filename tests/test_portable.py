@@ -1,0 +1,162 @@
+"""What would break on Windows, on a Mac or in another language's settings, found by reading the code."""
+
+import ast
+import json
+import re
+
+import pytest
+import yaml
+
+from .conftest import ROOT
+
+FOLDERS_OF_CODE = ("helpers/**", "notebooks", "tests/**")
+CODE = sorted([ROOT / "conftest.py", *(path for folder in FOLDERS_OF_CODE for path in ROOT.glob(f"{folder}/*.py"))])
+LESSONS = sorted(ROOT.glob("notebooks/*.ipynb"))
+FOLDERS = ("helpers", "notebooks", "tests", ".ci", ".github")
+MADE = ("__pycache__", ".ipynb_checkpoints")
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # devices, whatever their ending
+BANNED = {
+    "os.path": "pathlib knows the separators",
+    "os.system": "no shell",
+    "os.popen": "no shell",
+    "os.fork": "Windows has none",
+    "os.symlink": "needs a privilege on Windows",
+    "symlink_to": "needs a privilege on Windows",
+    "text=True": "reads in the machine's encoding; name one",
+    "universal_newlines=True": "reads in the machine's encoding; name one",
+    "shell=True": "no shell",
+}
+OPENERS = ("open", "read_text", "write_text", "fdopen")
+NO_FILES = ("socket", "webbrowser", "urllib", "tarfile", "zipfile", "safetensors")  # whose open() opens no text
+
+
+def source_of(path) -> str:
+    """The Python code of a module or a lesson, without IPython's magic lines."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    return re.sub(r"^(\s*)%.*", r"\1pass", "\n\n".join(cells), flags=re.M)
+
+
+def names_in(tree: ast.AST):
+    """What the code names, dotted, and how its calls are made: pairs of the line and the word."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            yield node.lineno, node.module
+        elif isinstance(node, ast.Call):
+            yield from ((node.lineno, f"{word.arg}={ast.unparse(word.value)}") for word in node.keywords)
+
+
+def unnamed_encodings(tree: ast.AST):
+    """The lines that open a text file in whatever encoding the machine has."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called.split(".")[-1] not in OPENERS or called.startswith(NO_FILES):
+            continue
+        words = {word.arg: word.value for word in node.keywords}
+        place = 1 if called in ("open", "os.fdopen") else 0  # Path.open has no file among its arguments
+        mode = words.get("mode") or (node.args[place] if len(node.args) > place else None)
+        binary = called.endswith("open") and isinstance(mode, ast.Constant) and "b" in str(mode.value)
+        if not binary and "encoding" not in words:
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", [*CODE, *LESSONS], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_code_runs_on_any_system(path):
+    tree = ast.parse(source_of(path))
+    found = [f"line {line}: {name}: {BANNED[name]}" for line, name in names_in(tree) if name in BANNED]
+    found += [f"line {line}: encoding= is not named" for line in unnamed_encodings(tree)]
+    assert not found, found
+
+
+@pytest.mark.parametrize(
+    ("code", "bad"),
+    [
+        ("import os.path", True), ("from os import path", True), ("import os\nos.path.join('a', 'b')", True),
+        ("from os.path import join", True), ("os.fork()", True), ("Path('a').symlink_to('b')", True),
+        ("subprocess.run('ls', shell=True)", True), ("subprocess.run(['ls'], text=True)", True),
+        ("open('a')", True), ("open('a', 'w')", True), ("Path('a').open()", True), ("Path('a').read_text()", True),
+        ("Path('a').write_text('b')", True), ("Path('a').read_text('utf-8')", True),
+        ("open('a', 'rb')", False), ("open('a', mode='wb')", False), ("Path('a').open('rb')", False),
+        ("open('a', encoding='utf-8')", False), ("Path('a').read_text(encoding='utf-8')", False),
+        ("subprocess.run(['ls'], encoding='utf-8')", False), ("import os, pathlib", False),
+    ],
+)  # fmt: skip
+def test_these_rules_see_what_they_should(code, bad):
+    tree = ast.parse(code)
+    assert bool([name for _, name in names_in(tree) if name in BANNED] or list(unnamed_encodings(tree))) == bad
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("helpers/*.py")), ids=lambda path: path.stem)
+def test_the_helpers_start_no_other_program(path):
+    modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
+    assert not modules & {"subprocess", "multiprocessing", "pty", "fcntl", "msvcrt", "resource", "pwd"}
+
+
+def test_file_names_hold_on_any_system():
+    paths = [path for path in ROOT.iterdir() if path.is_file()]
+    paths += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if not set(path.parts) & set(MADE)]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    assert len(names) > 50
+    refused = [name for name in names if re.search(r'[<>:"\\|?*\x00-\x1f]|[ .](/|$)', name)]
+    assert not refused + [path.name for path in paths if RESERVED.fullmatch(path.name)]
+    assert len({name.casefold() for name in names}) == len(names), "two names differ in upper and lower case only"
+    assert not [path for path in paths if path.is_symlink()], "links need a privilege on Windows"
+    assert max(map(len, names)) < 120, "Windows has 260 characters for the whole path"
+
+
+def test_the_conda_environment_is_pip_with_a_python():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert set(environment) == {"name", "channels", "dependencies"}
+    python, pip, packages = environment["dependencies"]
+    assert (environment["channels"], pip) == (["conda-forge"], "pip")
+    assert re.fullmatch(r"python=3\.1[1-4]", python), "the versions in requirements.txt need 3.11 or newer"
+    assert packages == {"pip": ["-r requirements.txt"]}, "one list of packages, so that two cannot drift apart"
+    for text in (ROOT / "README.md", ROOT / "notebooks" / "01_install.ipynb"):
+        assert f"conda activate {environment['name']}" in text.read_text(encoding="utf-8")
+
+
+def workflow(name: str) -> dict:
+    return yaml.load((ROOT / ".github/workflows" / name).read_text(encoding="utf-8"), yaml.BaseLoader)  # "on" is a word
+
+
+def commands(job: dict) -> str:
+    return "\n".join(step["run"] for step in job["steps"] if "run" in step)
+
+
+def test_the_workflow_runs_the_ci_command_on_three_systems():
+    tests = workflow("tests.yml")
+    assert {"push", "pull_request"} <= set(tests["on"])
+    [job] = tests["jobs"].values()
+    assert job["runs-on"] == "${{ matrix.system }}"
+    assert [name.split("-")[0] for name in job["strategy"]["matrix"]["system"]] == ["ubuntu", "macos", "windows"]
+    assert commands(job) == "bash .ci/run"
+
+
+def test_a_scheduled_workflow_tries_the_oldest_and_the_newest_libraries():
+    versions = workflow("versions.yml")
+    assert re.fullmatch(r"[\d*/ ]+", versions["on"]["schedule"][0]["cron"])
+    [job] = versions["jobs"].values()
+    tried = {entry["versions"]: entry["python"] for entry in job["strategy"]["matrix"]["include"]}
+    assert tried == {"minimum": "3.10", "newest": "3.14"}
+    assert commands(job) == "make test-${{ matrix.versions }}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"test-{name}" in makefile and (ROOT / f"tests/{name}.txt").is_file() for name in tried)
+
+
+def test_the_minimum_is_the_one_that_is_declared():
+    minimum = (ROOT / "tests/minimum.txt").read_text(encoding="utf-8")
+    for file in ("requirements.txt", "README.md", "tests/minimum.txt"):
+        text = " ".join((ROOT / file).read_text(encoding="utf-8").replace("#", "").split())
+        assert "Python 3.10, transformers 4.56, datasets 4.0 and ipywidgets 7.7" in text, file
+    for name, version in (("transformers", "4.56"), ("datasets", "4.0"), ("ipywidgets", "7.7")):
+        assert re.search(rf"^{name}=={version}\.\d+\b", minimum, re.M), name
