@@ -158,16 +158,16 @@ def _read(file: Path) -> list[str]:
 def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids, shape (tokens,); after each text the token `ending`, if given.
 
-    No special tokens are added. A few texts at a time, into a compact array: memory stays
-    flat however long the texts are.
+    No special tokens are added. A few texts at a time, into a compact array, two bytes a token where the vocabulary
+    allows: memory stays flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
-    texts, stream = iter(bar(texts, "tokenizing")), array.array("i")
+    texts, stream = iter(bar(texts, "tokenizing")), array.array("H" if len(tokenizer) <= 2**16 else "i")
     while batch := list(itertools.islice(texts, 64)):
         # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
         for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
             stream.extend(ids + tail)
-    return np.frombuffer(stream, np.int32) if stream else np.empty(0, np.int32)
+    return np.asarray(stream)
 
 
 class Blocks:

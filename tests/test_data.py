@@ -1,12 +1,16 @@
 """From rows to blocks: nothing is lost, nothing is mixed."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from helpers import data, profiles
 from helpers.errors import TutorialError
+
+from .conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +128,7 @@ def test_articles_are_read_one_at_a_time():
 def test_tokens_come_from_a_stream_of_texts(tokenizer):
     texts = [f" Text {number} ." for number in range(150)]
     stream = data.tokenize(tokenizer, iter(texts), ending=0)
-    assert stream.dtype == "int32"
+    assert stream.dtype == "uint16"
     assert tokenizer.decode(stream) == "".join(text + "<|endoftext|>" for text in texts)
 
 
@@ -133,3 +137,34 @@ def test_a_title_stands_between_blank_rows(around):
     before, after = around
     rows = ["", " = First = \n", "", " Text . \n", before, " = Played , W = \n", after, " Text . \n"]
     assert len(data.articles(rows)) == 1
+
+
+PEAK = """
+import resource, sys
+from datasets import DatasetDict, disable_progress_bars, load_dataset
+from helpers import data, models, profiles
+disable_progress_bars()
+profile = profiles.choose("tiny")
+_, tokenizer = models.load(profile.model)
+splits = load_dataset("json", data_files={"train": sys.argv[1], "validation": sys.argv[2]}, cache_dir=sys.argv[3])
+data.load_splits = lambda _: splits
+tokens, _ = data.prepare(profile, tokenizer)
+print(len(tokens), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_ten_times_the_data_takes_no_more_memory(tmp_path):
+    """Rows and tokens are streamed: ten copies of the data within 1.2 times the peak of one."""
+    pytest.importorskip("resource", reason="Windows does not tell a process's peak")
+    folder = profiles.BUNDLED / "encyclopedia"
+    rows = (folder / "train.jsonl").read_text(encoding="utf-8")
+    found = []
+    for copies in (8, 80):  # 1.6 and 16 MB
+        file = tmp_path / f"{copies}.jsonl"
+        file.write_text(rows * copies, encoding="utf-8")
+        command = [sys.executable, "-c", PEAK, str(file), str(folder / "validation.jsonl"), str(tmp_path / "cache")]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        found.append([int(number) for number in result.stdout.split()])
+    (few, peak), (many, peak_of_many) = found
+    assert many == 10 * few
+    assert peak_of_many < 1.2 * peak

@@ -60,9 +60,7 @@ def main() -> None:
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     print(f"{options.model}: first token after {1000 * statistics.median(first[1:]):.0f} ms")
     for name, median in medians.items():
-        print(
-            f"{name:8} {options.tokens / median:6.1f} tokens/s, {median / medians['plain']:.2f} of the plain loop's time"
-        )
+        print(f"{name:8} {options.tokens / median:6.1f} tokens/s, {median / medians['plain']:.2f} of plain's time")
 
 
 if __name__ == "__main__":

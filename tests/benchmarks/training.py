@@ -1,6 +1,7 @@
 """How fast the series trains, against the recipes that it replaces: on the same model, data, block and batch, in turn.
 
     python -m tests.benchmarks.training [--model gpt2|tiny] [--steps N] [--rounds N] [--json]
+    python -m tests.benchmarks.training --quality    what is traded: validation losses of whole runs of `tiny`
 
 `ours`      `training.train` with everything on: schedule, clipping, logging, live plot, stop requests
 `stock`     `Trainer` with the library's defaults on packed blocks, as in Hugging Face's run_clm.py
@@ -35,7 +36,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--quality", action="store_true")
     options = parser.parse_args()
+    if options.quality:
+        return quality()
     steps = options.steps or (30 if options.model == "tiny" else 4)
     if options.one:
         return print(json.dumps(measure(options.one, options.model, steps)))
@@ -110,6 +114,40 @@ def work(model_name: str, stock: bool):
         model = GPT2LMHeadModel.from_pretrained(tiny.model, dtype=torch.float32)
     train_tokens, validation_tokens = data.prepare(tiny, tokenizer)
     return profile, model.to(profile.device), tokenizer, np.tile(train_tokens, 4), validation_tokens
+
+
+def quality(seeds=(1, 2, 3)) -> None:
+    """Validation losses after three epochs of `tiny`: ours without and with dropout, and the stock recipe's.
+
+    The stock recipe gets our peak learning rate, batch and number of steps; all else is the library's default.
+    """
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    from helpers import data, models, profiles, training
+
+    tiny = profiles.choose("tiny")
+    for seed in seeds:
+        losses = {}
+        for name, dropout in (("ours", 0.0), ("ours", 0.1), ("stock", 0.0), ("stock", 0.1)):
+            model, tokenizer = models.load(tiny.model, dropout=dropout)
+            tokens, validation = data.prepare(tiny, tokenizer)
+            torch.manual_seed(seed)
+            with tempfile.TemporaryDirectory() as folder:
+                if name == "ours":
+                    training.home = lambda folder=folder: Path(folder)
+                    profile = replace(tiny, seed=seed, dropout=dropout)
+                    steps = training.train(model, tokenizer, tokens, validation, profile, Path(folder) / "out")["steps"]
+                else:
+                    arguments = TrainingArguments(
+                        output_dir=folder, max_steps=steps, per_device_train_batch_size=tiny.batch_size, seed=seed,
+                        learning_rate=tiny.learning_rate, use_cpu=True, report_to="none", disable_tqdm=True,
+                        save_strategy="no",
+                    )  # fmt: skip
+                    Trainer(model=model, args=arguments, train_dataset=data.Blocks(tokens, tiny.block)).train()
+            total, count = models.score(model.eval(), validation, tiny.block)
+            losses[f"{name}, dropout {dropout}"] = total / count
+        print(f"seed {seed}:", ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()), flush=True)
 
 
 def watcher():
