@@ -151,9 +151,8 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     if is_first_process():
         print(f"Going on from step {_step_of(checkpoint):,} of {plan.steps:,}." if checkpoint else plan, flush=True)
 
-    # GPT-2 shifts its labels inside, but Trainer takes it for a model that does not, and then divides by a
-    # token count that includes each row's first token, which is never predicted: losses came out as
-    # (block - 1) / block of the true ones. With this line the model averages its loss itself.
+    # Else Trainer takes GPT-2 for a model that divides its loss by a token count that Trainer hands it: the library's
+    # own loss comes out as (block - 1) / block of the true one, and ours would not be averaged over a step's batches.
     model.accepts_loss_kwargs = False
     # The order matters: `stop` has the last word on evaluating and saving after a step.
     watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]

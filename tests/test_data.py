@@ -163,7 +163,7 @@ def test_ten_times_the_data_takes_no_more_memory(tmp_path):
         file = tmp_path / f"{copies}.jsonl"
         file.write_text(rows * copies, encoding="utf-8")
         command = [sys.executable, "-c", PEAK, str(file), str(folder / "validation.jsonl"), str(tmp_path / "cache")]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
         found.append([int(number) for number in result.stdout.split()])
     (few, peak), (many, peak_of_many) = found
     assert many == 10 * few
