@@ -1,5 +1,6 @@
 """Writing text, one token at a time (lesson 06)."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -110,28 +111,27 @@ def room(model, sampling: Sampling) -> int:
 
 def watch(model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()) -> Iterator[Token]:
     """The tokens that continue `prompt_ids` and what was `written` after them, with all that a prompt box shows."""
-    ids = [token.id for token in written]
-    shown = "".join(token.text for token in written)
-    for token, logits in stream_steps(model, prompt_ids + ids, sampling):
-        ids.append(token)
-        piece = _piece(tokenizer, ids, shown)
-        shown += piece
+    written = list(written)
+    for token, logits in stream_steps(model, prompt_ids + [one.id for one in written], sampling):
         probabilities = logits.float().softmax(-1)  # (vocab,)
         likeliest = probabilities.topk(ALTERNATIVES)
         alternatives = list(zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True))
-        yield Token(token, piece, float(probabilities[token]), alternatives)
+        written.append(Token(token, _text(tokenizer, written, token), float(probabilities[token]), alternatives))
+        yield written[-1]
 
 
 def instead(tokenizer, written: list[Token], place: int, token: int) -> list[Token]:
     """What was `written` up to `place`, and there the other `token`: one of the alternatives."""
     kept, old = written[:place], written[place]
-    piece = _piece(tokenizer, [*(one.id for one in kept), token], "".join(one.text for one in kept))
-    return [*kept, Token(token, piece, dict(old.alternatives)[token], old.alternatives)]
+    return [*kept, Token(token, _text(tokenizer, kept, token), dict(old.alternatives)[token], old.alternatives)]
 
 
-def _piece(tokenizer, ids: list[int], shown: str) -> str:
+def _text(tokenizer, written: list[Token], token: int) -> str:
+    """What `token` adds to the text: with the tokens before it that are parts of a character, if it completes that."""
+    parts = itertools.takewhile(lambda one: not one.text, reversed(written))
+    ids = [*(one.id for one in reversed(list(parts))), token]
     text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-    return "" if text.endswith("\ufffd") else text[len(shown) :]  # the last bytes may be a part of a character
+    return "" if text.endswith("\ufffd") else text
 
 
 def stream_text(model, tokenizer, prompt: str, sampling: Sampling) -> Iterator[str]:

@@ -67,7 +67,7 @@ class PromptBox:
 
     def __init__(self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None):
         self.models = {"your model": model} | ({"base model": base} if base is not None else {})
-        self.tokenizer = tokenizer
+        self.tokenizer, self.names = tokenizer, {}
         self.history: list[list[Text]] = []
         self.run: list[Text] = []  # the one on display
         self.last_seed, self.ended = None, -PAUSE
@@ -269,7 +269,9 @@ class PromptBox:
                 button.description = f"{self._name(other)} {probability:.1%}"
 
     def _name(self, token: int) -> str:
-        return repr(self.tokenizer.decode([token]))
+        if token not in self.names:
+            self.names[token] = repr(self.tokenizer.decode([token]))
+        return self.names[token]
 
 
 def _page(run: list[Text], name=None, chosen: Token | None = None) -> str:

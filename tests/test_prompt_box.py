@@ -319,6 +319,9 @@ def test_back_forward_and_restore(box):
     assert (box.prompt.value, box.dials["temperature"].value, box.seed.value) == ("Once", 0.8, 0)
     click(box, box.generate)
     assert texts(box)[2] == texts(box)[0], "the same prompt, settings and seed"
+    click(box, box.restore)
+    click(box, box.generate)
+    assert texts(box)[3] == texts(box)[2], "also of the text that was written last"
 
 
 def test_looking_back_while_it_writes(box, monkeypatch):
@@ -333,6 +336,7 @@ def test_looking_back_while_it_writes(box, monkeypatch):
     assert shown(box) == first, "the growing text does not come between"
     box.stop.click()
     settle(box)
+    assert shown(box) == first, "nor when it ends"
     box.forward.click()
     assert shown(box) == "Once" + texts(box)[1]
 
