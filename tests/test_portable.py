@@ -153,6 +153,15 @@ def test_a_scheduled_workflow_tries_the_oldest_and_the_newest_libraries():
     assert all(f"test-{name}" in makefile and (ROOT / f"tests/{name}.txt").is_file() for name in tried)
 
 
+@pytest.mark.parametrize("name", ["minimum", "newest"])
+def test_the_other_lists_of_packages_hold_all_that_the_tests_need(name):
+    listed, needed = (
+        set(re.findall(r"^[a-z][\w-]*", (ROOT / file).read_text(encoding="utf-8"), re.M))
+        for file in (f"tests/{name}.txt", "requirements.txt")
+    )
+    assert needed - listed == {"playwright", "ruff"}, "for the browser and for style, not tried with other versions"
+
+
 def test_the_minimum_is_the_one_that_is_declared():
     minimum = (ROOT / "tests/minimum.txt").read_text(encoding="utf-8")
     for file in ("requirements.txt", "README.md", "tests/minimum.txt"):
