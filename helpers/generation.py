@@ -73,7 +73,7 @@ def stream_steps(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[t
     the context is full, its older half is dropped. Drawn with a CPU generator: one seed, one text.
     """
     generator = torch.Generator("cpu").manual_seed(sampling.seed)
-    context, cache = list(prompt_ids), None
+    context, cache = list(prompt_ids)[-model.config.n_positions :], None
     new = torch.tensor([context], device=model.device)  # (1, length)
     for _ in range(sampling.max_new_tokens):
         output = model(input_ids=new, past_key_values=cache, use_cache=True)

@@ -4,6 +4,7 @@ A thread computes, so that Stop stays alive. Colab shows nothing of what a threa
 computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes from a model is text, never markup.
 """
 
+import functools
 import html
 import json
 import re
@@ -67,7 +68,8 @@ class PromptBox:
 
     def __init__(self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None):
         self.models = {"your model": model} | ({"base model": base} if base is not None else {})
-        self.tokenizer, self.names = tokenizer, {}
+        self.tokenizer = tokenizer
+        self._name = functools.cache(lambda token: repr(tokenizer.decode([token])))
         self.history: list[list[Text]] = []
         self.run: list[Text] = []  # the one on display
         self.last_seed, self.ended = None, -PAUSE
@@ -126,7 +128,8 @@ class PromptBox:
         self._set(replace(self._sampling(), **settings))
         self.stopping.set()
         with self.busy:
-            self.stopping.clear()
+            self._stop_others()
+            self.last_seed = None if "seed" in settings else self.last_seed  # a seed that is asked for is used
             return str(self._write(prompt, ["your model"])[0])
 
     def _generate(self) -> None:
@@ -146,7 +149,7 @@ class PromptBox:
         """Write in a thread, unless a text is being written or was written this moment."""
         if time.monotonic() - self.ended < PAUSE or not self.busy.acquire(blocking=False):
             return
-        self.stopping.clear()
+        self._stop_others()
 
         def work():
             try:
@@ -162,14 +165,17 @@ class PromptBox:
 
         threading.Thread(target=work, daemon=True).start() if self.threaded else work()
 
+    def _stop_others(self) -> None:
+        self.stopping.clear()
+        for box in set(self.boxes) - {self}:
+            box.stopping.set()
+
     def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Text]:
         """Write a run: the models take turns, a token each. What there is stays when it is stopped."""
         ids, cut = encode_prompt(self.tokenizer, prompt, room(self.models[models[0]], self._sampling()))
         if not self.keep.value and self.seed.value == self.last_seed:
             self.seed.value += 1
         self.last_seed, sampling = self.seed.value, self._sampling()
-        for box in set(self.boxes) - {self}:
-            box.stopping.set()
         run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
         with self.turn:
             self.history.append(run)
@@ -186,8 +192,7 @@ class PromptBox:
                         self.output.value, drawn = _page(run), time.monotonic()
             finally:
                 self.ended = time.monotonic()
-                if self.run is run:
-                    self._show(run)
+                self._show(self.run)  # this run, or what somebody looks at by now
         return run
 
     def _sampling(self) -> Sampling:
@@ -200,9 +205,9 @@ class PromptBox:
             dial.value = value
 
     def _clear(self) -> None:
-        self.stopping.set()
         self.prompt.value = ""
-        self._show([])
+        self._show([])  # before the stop: the thread shows how a text ends only while that is on display
+        self.stopping.set()
 
     def _step(self, by: int) -> None:
         place = self._place() + by
@@ -267,11 +272,6 @@ class PromptBox:
             self.word.value = html.escape(what)
             for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
                 button.description = f"{self._name(other)} {probability:.1%}"
-
-    def _name(self, token: int) -> str:
-        if token not in self.names:
-            self.names[token] = repr(self.tokenizer.decode([token]))
-        return self.names[token]
 
 
 def _page(run: list[Text], name=None, chosen: Token | None = None) -> str:

@@ -292,6 +292,19 @@ def test_another_token_starts_a_branch(pair):
     assert "continued from token 4" in pair.status.value
 
 
+def test_a_branch_late_in_a_text_longer_than_the_context(box, monkeypatch):
+    box.models["your model"].config.eos_token_id = -1
+    box.write("Once", max_new_tokens=100)  # micro has 64 positions
+    box.token.value = 90
+    click(box, box.others[3])
+    assert len(box.run[0].tokens) == 90 + 100, box.status.value
+
+
+def test_a_seed_that_write_is_given_is_used(box):
+    assert box.write("Once", seed=3) == box.write("Once", seed=3) != box.write("Once")
+    assert [run[0].sampling.seed for run in box.history] == [3, 3, 4]
+
+
 def test_probabilities_and_alternatives_are_the_models_own(box):
     box.dials["temperature"].value = 0.3
     click(box, box.generate)
