@@ -1,7 +1,6 @@
 """The command line: `python -m helpers train | prompt | evaluate | download`: it puts the other modules together."""
 
 import argparse
-import itertools
 import json
 import sys
 from dataclasses import asdict, replace
@@ -93,12 +92,8 @@ def _train(options) -> None:
     if options.seed is not None:
         profile = replace(profile, seed=options.seed)
 
-    from helpers import (
-        data,
-        models,
-        planning,
-        training,
-    )  # torch takes seconds to load: only once the settings are right
+    # torch takes seconds to load: only once the settings are right
+    from helpers import data, models, planning, training
     from helpers.callbacks import ProgressBar
     from helpers.generation import generate
 
@@ -132,7 +127,7 @@ def _train(options) -> None:
 
 def _prompt(options) -> None:
     from helpers import models
-    from helpers.generation import Sampling, encode_prompt, room, stream_text
+    from helpers.generation import Sampling, encode_prompt, room, watch
 
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
     sampling = Sampling(**{name: getattr(options, name) for name in names})
@@ -151,19 +146,21 @@ def _prompt(options) -> None:
         if line.startswith(":") and name in names:
             try:
                 sampling = replace(sampling, **{name: type(getattr(sampling, name))(value)})
-            except (ValueError, TutorialError) as error:
+            except ValueError:
+                print(f"{name} must be a number such as {getattr(sampling, name):g}, not {value!r}.")
+            except TutorialError as error:
                 print(error)
             continue
         wanted = line.encode("utf-8", "replace").decode() or prompt  # a terminal may send bytes that are no text
         used = sampling
         try:
-            _, cut = encode_prompt(tokenizer, wanted, room(model, sampling))
+            ids, cut = encode_prompt(tokenizer, wanted, room(model, sampling))
             if cut:
                 print(f"[The first {cut:,} tokens of the prompt do not fit and are left out.]")
-            pieces = stream_text(model, tokenizer, wanted, sampling)
             prompt, sampling = wanted, replace(sampling, seed=sampling.seed + 1)
-            for piece in itertools.chain([prompt], pieces):
-                print(piece, end="", flush=True)
+            print(prompt, end="", flush=True)
+            for token in watch(model, tokenizer, ids, used):
+                print(token.text, end="", flush=True)
             print(f"\n[seed {used.seed}]")
         except KeyboardInterrupt:
             print(f"\n[stopped, seed {used.seed}]")

@@ -39,7 +39,7 @@ DIALS = (  # a field of Sampling, what moves it, and what it does
 
 @dataclass
 class Text:
-    """One text in the history, with all that it takes to write it again."""
+    """One text in the history, and what it came from."""
 
     prompt: str
     model: str
@@ -53,7 +53,8 @@ class Text:
 
     def record(self) -> dict:
         """What is saved of it."""
-        return {"prompt": self.prompt, "text": str(self), "model": self.model, **asdict(self.sampling)}
+        whole = {"prompt": self.prompt, "text": str(self), "model": self.model, "kept_tokens": self.kept}
+        return whole | asdict(self.sampling)
 
 
 class PromptBox:

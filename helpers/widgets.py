@@ -55,8 +55,8 @@ class LivePlot(TrainerCallback):
     """Loss curves and figures that grow while `Trainer` works, and vanish when it is done; and a Stop button.
 
     `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log to draw the final
-    curves from, with `plots.plot_losses`. The button works where the front end delivers a click while a cell runs;
-    the notebook's ■ always does.
+    curves from, with `plots.plot_losses`. The button works where the front end delivers a click while a cell runs,
+    which JupyterLab 4.6 does not; the notebook's ■ always does.
     """
 
     def __init__(self, before: float | None = None, note: Callable[[], str] = str):

@@ -27,7 +27,7 @@ code, open **Show code**.)
 
 Here the profile `gpt2` runs. What the text says of `tiny`, a small model that does not travel with this page, you only
 read, and so with commands for a terminal (`python -m helpers`). The other lessons are files like this one: upload them
-in the same way. A session takes its files along when it ends.\
+in the same way. When a session ends, its files are gone.\
 """
 
 START = """\

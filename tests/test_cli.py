@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers import cli, data, models, profiles
+from helpers.generation import Token
 
 from .conftest import run
 from .test_scoring import by_hand
@@ -116,7 +117,11 @@ def test_settings_can_be_typed_between_prompts(typing):
     assert texts[0] == texts[1], "greedy: no seed changes it"
     assert "[seed 7]" in typing(":seed 7", "Once")
     wrong = typing(":temperature cold", ":top_p 3", ":unknown 3")
-    assert "could not convert" in wrong and "top_p must be" in wrong and ":unknown 3" in wrong, "else it is a prompt"
+    assert (
+        "temperature must be a number such as 0.8, not 'cold'" in wrong
+        and "top_p must be" in wrong
+        and ":unknown 3" in wrong
+    ), "else it is a prompt"
 
 
 def test_a_long_prompt_and_a_broken_one_are_written_on(typing):
@@ -126,10 +131,10 @@ def test_a_long_prompt_and_a_broken_one_are_written_on(typing):
 
 def test_ctrl_c_ends_the_text_and_not_the_loop(typing, monkeypatch):
     def interrupted(*_):
-        yield "begun"
+        yield Token(5, "begun", 0.5, [])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("helpers.generation.stream_text", interrupted)
+    monkeypatch.setattr("helpers.generation.watch", interrupted)
     printed = typing("Once", "Twice")
     assert printed.count("begun\n[stopped, seed") == 2
 
