@@ -112,6 +112,8 @@ def room(model, sampling: Sampling) -> int:
 def watch(model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()) -> Iterator[Token]:
     """The tokens that continue `prompt_ids` and what was `written` after them, with all that a prompt box shows."""
     written = list(written)
+    if written and written[-1].id == model.config.eos_token_id:
+        return  # somebody chose that the text ends here
     for token, logits in stream_steps(model, prompt_ids + [one.id for one in written], sampling):
         probabilities = logits.float().softmax(-1)  # (vocab,)
         likeliest = probabilities.topk(ALTERNATIVES)

@@ -62,7 +62,7 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
     affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
     used = int(min(len(validation_tokens), max(affordable, profile.block)))
     left -= (evaluations + 1) * (used * per_token + saving)  # once before the first step; once the finished model
-    steps = max(1, min(full, int(left / step)))
+    steps = max(1, min(full, round(left / step)))
     return Plan(steps, full, min(steps, evaluations), used, step)
 
 

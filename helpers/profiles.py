@@ -50,11 +50,16 @@ class Profile:
         return f"profile {self.name} ({self.why}): {self.model_name} on {self.dataset}, {self.device}, {self.precision}"
 
 
+def on_colab() -> bool:
+    """Whether this runs on Google Colab."""
+    return "google.colab" in sys.modules
+
+
 def home() -> Path:
     """The folder that everything the series writes goes to: `GPT2_TUTORIAL_HOME`, or the repository root."""
     if os.environ.get("GPT2_TUTORIAL_HOME"):
         return Path(os.environ["GPT2_TUTORIAL_HOME"]).expanduser().resolve()
-    return Path.cwd() if "google.colab" in sys.modules else Path(__file__).resolve().parent.parent
+    return Path.cwd() if on_colab() else Path(__file__).resolve().parent.parent
 
 
 def budget() -> float | None:

@@ -7,54 +7,46 @@ computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes 
 import functools
 import html
 import json
-import re
-import sys
 import threading
 import time
 import weakref
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
-from ipywidgets import HTML, BoundedIntText, Button, Checkbox, FloatSlider, HBox, IntSlider, Layout, Textarea, VBox
+from ipywidgets import (
+    HTML,
+    BoundedFloatText,
+    BoundedIntText,
+    Button,
+    Checkbox,
+    FloatSlider,
+    HBox,
+    IntSlider,
+    Layout,
+    Textarea,
+    VBox,
+    link,
+)
 
 from helpers.errors import TutorialError
 from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
-from helpers.profiles import home
+from helpers.profiles import home, on_colab
+from helpers.texts import Text, markdown, page
 from helpers.widgets import show_widget, typed
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
 REDRAW = 0.05  # seconds between two drawings of a growing text
-SHOWN = 2000  # characters of a prompt that are shown: its end
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
-DIALS = (  # a field of Sampling, what moves it, and what it does
-    ("max_new_tokens", IntSlider, dict(min=1, max=300, description="length"), "how many tokens to write at most"),
-    ("temperature", FloatSlider, dict(max=2, step=0.05, description="temperature"),
+WHOLE, FRACTION = (IntSlider, BoundedIntText), (FloatSlider, BoundedFloatText)
+DIALS = (  # a field of Sampling, what sets it, its label, its range, and what it does
+    ("max_new_tokens", WHOLE, "length", dict(min=1, max=300), "how many tokens to write at most"),
+    ("temperature", FRACTION, "temperature", dict(min=0, max=2, step=0.05),
      "0 takes the likeliest token; the higher, the bolder"),
-    ("top_k", IntSlider, dict(max=200, description="top-k"), "draws from the k likeliest tokens; 0: from all"),
-    ("top_p", FloatSlider, dict(min=0.05, max=1, step=0.05, description="top-p"),
+    ("top_k", WHOLE, "top-k", dict(min=0, max=200), "draws from the k likeliest tokens; 0: from all"),
+    ("top_p", FRACTION, "top-p", dict(min=0.05, max=1, step=0.05),
      "draws from the likeliest that together reach p; 1: from all"),
-    ("repetition_penalty", FloatSlider, dict(min=1, max=2, step=0.05, description="repetition"),
+    ("repetition_penalty", FRACTION, "repetition", dict(min=1, max=2, step=0.05),
      "above 1, tokens that were there before become less likely"),
 )  # fmt: skip
-
-
-@dataclass
-class Text:
-    """One text in the history, and what it came from."""
-
-    prompt: str
-    model: str
-    sampling: Sampling
-    tokens: list[Token]
-    kept: int = 0  # so many of the tokens come from an earlier text, the last of them by choice
-    cut: int = 0  # so many tokens of the prompt did not fit the model's context
-
-    def __str__(self) -> str:
-        return "".join(token.text for token in self.tokens)
-
-    def record(self) -> dict:
-        """What is saved of it."""
-        whole = {"prompt": self.prompt, "text": str(self), "model": self.model, "kept_tokens": self.kept}
-        return whole | asdict(self.sampling)
 
 
 class PromptBox:
@@ -75,7 +67,8 @@ class PromptBox:
         self.run: list[Text] = []  # the one on display
         self.last_seed, self.ended = None, -PAUSE
         self.busy, self.stopping = threading.Lock(), threading.Event()
-        self.threaded = "google.colab" not in sys.modules
+        self.display = threading.RLock()  # a click may change what is on display while the thread draws
+        self.threaded = not on_colab()
         self._build(sampling or Sampling(), prompt)
         self.boxes.add(self)
 
@@ -95,8 +88,15 @@ class PromptBox:
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
         self.beside = Checkbox(description="the base model beside yours", indent=False)
         self.beside.layout.display = None if len(self.models) > 1 else "none"
-        self.dials = {name: slider(style=label, **options) for name, slider, options, _ in DIALS}
-        rows = [HBox([self.dials[name], HTML(meaning)], layout=ROW) for name, _, _, meaning in DIALS]
+        self.dials, rows = {}, []
+        for name, (slider, field), description, limits, meaning in DIALS:
+            # The field beside it has a name that a screen reader can say; a slider's handle can be given none.
+            dial = field(description=description, style=label, layout=Layout(width="160px"), **limits)
+            handle = slider(readout=False, layout=Layout(width="190px"), **limits)
+            for trait in ("min", "max", "value"):
+                link((dial, trait), (handle, trait), transform=(_plain, _plain))
+            rows.append(HBox([dial, handle, HTML(meaning)], layout=ROW))
+            self.dials[name] = dial
         self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed", style=label)
         self._set(sampling)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
@@ -188,12 +188,19 @@ class PromptBox:
                 while writing and not self.stopping.is_set():
                     for text, stream in list(writing):
                         token = next(stream, None)
-                        text.tokens.append(token) if token else writing.remove((text, stream))
-                    if self.run is run and time.monotonic() - drawn > REDRAW:
-                        self.output.value, drawn = _page(run), time.monotonic()
+                        if token:
+                            text.tokens.append(token)
+                        else:
+                            writing.remove((text, stream))
+                    if time.monotonic() - drawn > REDRAW:
+                        with self.display:
+                            if self.run is run:
+                                self.output.value = page(run)
+                        drawn = time.monotonic()
             finally:
                 self.ended = time.monotonic()
-                self._show(self.run)  # this run, or what somebody looks at by now
+                with self.display:
+                    self._show(self.run)  # this run, or what somebody looks at by now
         return run
 
     def _sampling(self) -> Sampling:
@@ -231,7 +238,7 @@ class PromptBox:
         file = home() / f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}.md"
         try:
             home().mkdir(parents=True, exist_ok=True)
-            file.write_text("\n".join(map(_markdown, texts)), encoding="utf-8")
+            file.write_text("\n".join(map(markdown, texts)), encoding="utf-8")
             lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
             file.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
             self._say(f"Saved: {len(texts)} texts in {file} and the .jsonl file beside it.")
@@ -249,15 +256,16 @@ class PromptBox:
 
     def _show(self, run: list[Text]) -> None:
         """Display a finished run (or nothing), and say what it is."""
-        self.run, note = run, ""
-        if run:
-            lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
-            note = f"Text {self._place() + 1} of {len(self.history)}: {lengths}; {run[0].sampling}"
-            note += f"; continued from token {run[0].kept}" if run[0].kept else ""
-            note += f". The first {run[0].cut:,} tokens of the prompt did not fit." if run[0].cut else ""
-        self._say(note)
-        self.token.max = max(1, sum(len(text.tokens) for text in run))
-        self._draw()
+        with self.display:
+            self.run, note = run, ""
+            if run:
+                lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
+                note = f"Text {self._place() + 1} of {len(self.history)}: {lengths}; {run[0].sampling}"
+                note += f"; continued from token {run[0].kept}" if run[0].kept else ""
+                note += f". The first {run[0].cut:,} tokens of the prompt did not fit." if run[0].cut else ""
+            self._say(note)
+            self.token.max = max(1, sum(len(text.tokens) for text in run))
+            self._draw()
 
     def _say(self, note: str) -> None:
         self.status.value = f'<div role="status"><i>{html.escape(note)}</i></div>'
@@ -266,7 +274,7 @@ class PromptBox:
         """The run on display, the chosen token in a frame, and its alternatives."""
         text, number = self._chosen()
         self.inside.layout.display = None if text else "none"
-        self.output.value = _page(self.run, self._name, text and text.tokens[number])
+        self.output.value = page(self.run, self._name, text and text.tokens[number])
         if text:
             token = text.tokens[number]
             what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
@@ -275,26 +283,6 @@ class PromptBox:
                 button.description = f"{self._name(other)} {probability:.1%}"
 
 
-def _page(run: list[Text], name=None, chosen: Token | None = None) -> str:
-    """HTML of the texts of a run, side by side where there is room; `name` gives a token's for the tooltips."""
-    columns = []
-    for text in run:
-        title = f"<u>{html.escape(text.model)}</u>\n" if len(run) > 1 else ""
-        spans = [f"{title}<b>{html.escape(text.prompt[-SHOWN:])}</b>"]
-        for token in text.tokens:
-            hint = "\n".join(f"{name(other)} {share:.1%}" for other, share in token.alternatives) if name else ""
-            frame = "; outline: 2px solid #D55E00" if token is chosen else ""
-            spans.append(
-                f'<span style="background: rgba(0, 114, 178, {token.probability / 2:.2f}){frame}" '
-                f'title="{html.escape(hint)}">{html.escape(token.text)}</span>'
-            )
-        columns.append(f'<div style="flex: 1 1 300px; min-width: 0">{"".join(spans)}</div>')
-    style = "display: flex; flex-wrap: wrap; gap: 20px; white-space: pre-wrap; overflow-wrap: anywhere"
-    return f'<div style="{style}">{"".join(columns)}</div>'
-
-
-def _markdown(text: Text) -> str:
-    """A text with its settings above it, in a fence longer than any row of backticks in it."""
-    whole = text.prompt + str(text)
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", whole)), default=0))
-    return f"{text.model}: {text.sampling}\n\n{fence}\n{whole}\n{fence}\n"
+def _plain(number: float) -> float:
+    """A browser counts 0.95 as 19 steps of 0.05, and comes to 0.9500000000000001."""
+    return round(number, 6)

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 
 from helpers.errors import TutorialError
 from helpers.plots import losses_as_html
+from helpers.profiles import on_colab
 
 REFRESH = 2.0  # seconds between two drawings
 
@@ -55,8 +56,8 @@ class LivePlot(TrainerCallback):
     """Loss curves and figures that grow while `Trainer` works, and vanish when it is done; and a Stop button.
 
     `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log to draw the final
-    curves from, with `plots.plot_losses`. The button works where the front end delivers a click while a cell runs,
-    which JupyterLab 4.6 does not; the notebook's ■ always does.
+    curves from, with `plots.plot_losses`. JupyterLab delivers a click while the cell runs; on Colab, which does not,
+    there is no button. The notebook's ■ stops a training everywhere.
     """
 
     def __init__(self, before: float | None = None, note: Callable[[], str] = str):
@@ -65,6 +66,7 @@ class LivePlot(TrainerCallback):
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
         self.stop = ipywidgets.Button(description="Stop", tooltip="End the training after this step; keep the model")
         self.stop.on_click(self._stop)
+        self.stop.layout.display = "none" if on_colab() else None
         self.box = ipywidgets.VBox([self.picture, self.figures, self.stop])
 
     def _stop(self, _) -> None:
@@ -72,6 +74,9 @@ class LivePlot(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         show_widget(self.box, "(Here the loss curves grow while the cell runs.)")
+        # JupyterLab sends a click to a thread of the kernel's own. But ipykernel 7.4 turns it over to the thread that
+        # last changed the button, which is this one, and busy; so let it forget.
+        vars(self.stop.comm).pop("_reply_subshell_id", None)
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.stopped:

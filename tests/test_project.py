@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "helpers").glob("*.py"))
 # The way data flows. A module may import the ones before it.
 ORDER = (
     "errors profiles data models planning callbacks training evaluation generation plots widgets "
-    "prompt_box exercises cli __main__"
+    "texts prompt_box exercises cli __main__"
 ).split()
 
 

@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import threading
 import time
 from types import SimpleNamespace
 
@@ -121,6 +122,17 @@ def test_the_dials_are_used(box):
     ), "the text is that of the plain generator"
 
 
+def test_a_field_and_its_slider_move_together(box):
+    row = next(row for row in box.box.children if box.dials["top_p"] in getattr(row, "children", ()))
+    handle = row.children[1]
+    handle.value = 0.9000000000000001  # as JavaScript counts
+    assert box.dials["top_p"].value == 0.9
+    box.dials["top_p"].value = 0.5
+    assert handle.value == 0.5
+    box.write("Once", temperature=3.5, max_new_tokens=2)
+    assert box.dials["temperature"].value == 3.5, "beyond the end of the slider"
+
+
 @pytest.mark.parametrize("prompt", ["", "  \n"])
 def test_an_empty_prompt_gets_a_hint(box, prompt):
     box.prompt.value = prompt
@@ -235,7 +247,7 @@ def test_interrupting_the_cell_keeps_what_there_is(box, monkeypatch):
 
 
 def test_on_colab_the_click_computes_and_the_interrupt_is_caught(micro_model, tokenizer, monkeypatch):
-    monkeypatch.setitem(prompt_box.sys.modules, "google.colab", object())
+    monkeypatch.setattr(prompt_box, "on_colab", lambda: True)
     box = prompt_box.PromptBox(micro_model, tokenizer, Sampling(max_new_tokens=5), prompt="Once")
     assert box.stop.layout.display == "none"
     box.generate.click()
@@ -290,6 +302,34 @@ def test_a_branch_late_in_a_text_longer_than_the_context(box):
     box.token.value = 90
     click(box, box.others[3])
     assert len(box.run[0].tokens) == 90 + 100, box.status.value
+
+
+def test_choosing_the_end_of_text_ends_the_text(box):
+    click(box, box.generate)
+    token = box.run[0].tokens[3]
+    place = next(i for i, (other, _) in enumerate(token.alternatives) if other != token.id)
+    box.models["your model"].config.eos_token_id = token.alternatives[place][0]
+    box._set(Sampling(max_new_tokens=12, temperature=100.0, top_k=0))  # so that it is not drawn right after
+    box.token.value = 4
+    click(box, box.others[place])
+    assert [one.id for one in box.run[0].tokens[3:]] == [token.alternatives[place][0]]
+    assert len(box.history) == 2
+
+
+def test_clear_at_the_moment_in_which_the_end_of_a_text_is_drawn(box, monkeypatch):
+    page, clicks = prompt_box.page, []
+
+    def draw_slowly(run, *how):
+        if run and how and not clicks:  # the last drawing, with tooltips
+            clicks.append(threading.Thread(target=box.clear.click))
+            clicks[0].start()
+            clicks[0].join(timeout=0.3)
+        return page(run, *how)
+
+    monkeypatch.setattr(prompt_box, "page", draw_slowly)
+    click(box, box.generate)
+    clicks[0].join(timeout=60)
+    assert box.run == [] and shown(box) == "" and "tokens" not in box.status.value
 
 
 def test_a_seed_that_write_is_given_is_used(box):

@@ -263,10 +263,20 @@ def test_a_budget_trains_the_part_that_fits(micro_model, micro_profile, streams,
     before = weights(micro_model)
     plan = planning.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=0.5))
     assert plan.full_steps == 24
-    assert 11 <= plan.steps <= 14  # 30 s, less a margin and the evaluations, at 2 s a step
+    assert 14 <= plan.steps <= 15  # 30 s, less a margin and the evaluations, at 2 s a step
     assert "all 24 steps would take 0.8 minutes" in str(plan)
     assert torch.equal(before, weights(micro_model))
     assert planning.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=60)).steps == 24
+
+
+def test_a_full_disk_is_told_before_the_training_begins(micro_model, micro_profile, streams, home, monkeypatch):
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(planning, "save_model", full_disk)
+    with pytest.raises(TutorialError, match="No space left on device.*free some space"):
+        planning.make_plan(micro_model, Blocks(streams[0], 32), streams[1], replace(micro_profile, minutes=0.5))
+    assert list(home.iterdir()) == [], "no rest of the measurement"
 
 
 def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):

@@ -87,6 +87,12 @@ def test_the_stop_button_ends_the_run(monkeypatch, capsys):
     assert live.stop.disabled
 
 
+@pytest.mark.parametrize("colab", [True, False])
+def test_there_is_no_stop_button_where_no_click_arrives(monkeypatch, colab):
+    monkeypatch.setattr(widgets, "on_colab", lambda: colab)
+    assert widgets.LivePlot().stop.layout.display == ("none" if colab else None)
+
+
 def test_an_explorer_draws_anew_at_each_change(capsys):
     import ipywidgets
 

@@ -262,16 +262,46 @@ class Box:
 
     def set(self, label, value):
         """Type a value into the field beside a slider."""
-        field = self.widget.locator(".widget-slider", has_text=label).locator(".widget-readout")
-        field.fill(str(value))
-        field.press("Enter")
+        self.field(label).fill(str(value))
+        self.field(label).press("Enter")
+
+    def field(self, label):
+        return self.widget.get_by_role("spinbutton", name=label, exact=True)
+
+
+def open_cells(page, lab, folder, cells):
+    """A notebook of these code cells."""
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "notebooks" / "cells.ipynb")
+    open_lesson(page, lab, "cells.ipynb")
+
+
+def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, folder):
+    cells = [
+        "import sys; sys.path.insert(0, '..')\nfrom helpers import data, models, profiles, training, widgets\n"
+        "profile = profiles.choose('tiny')\nmodel, tokenizer = models.base(profile)\n"
+        "train_tokens, validation_tokens = data.prepare(profile, tokenizer)",
+        "summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile,\n"
+        "                         profiles.home() / 'stopped', [widgets.LivePlot()])",
+        "print(summary['stopped_early'], model.training, summary['steps'])",
+    ]
+    open_cells(page, lab, folder, cells)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_selector("img[alt='loss curves']")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.wait_for_selector("text=/(True|False) (True|False) \\d+/")
+    stopped, training, steps = outputs(page)[-1]["text"].split()
+    assert (stopped, training) == ("True", "False")
+    assert int(steps) < 60, "of 90"
 
 
 @pytest.fixture
 def boxes(page, lab, folder):
     """Two prompt boxes in a notebook of their own."""
-    import nbformat
-
     cells = [
         "import sys; sys.path.insert(0, '..')\nfrom helpers import models, profiles\n"
         "from helpers.prompt_box import PromptBox\n"
@@ -279,10 +309,7 @@ def boxes(page, lab, folder):
         "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "notebooks" / "boxes.ipynb")
-    open_lesson(page, lab, "boxes.ipynb")
+    open_cells(page, lab, folder, cells)
     run_all(page, 60)
     return Box(page, 0), Box(page, 1)
 
@@ -310,21 +337,19 @@ def test_the_prompt_box(page, boxes):
     page.wait_for_timeout(500)
     assert box.text() == stopped, "and it stays so"
 
-    slider = box.widget.locator(".widget-slider", has_text="temperature")
-    handle = slider.locator(".noUi-handle")
+    handle = box.widget.locator(".noUi-handle").nth(1)  # under length: temperature
     handle.focus()
     for _ in range(4):
         handle.press("ArrowLeft")
-    box.wait(lambda: slider.locator(".widget-readout").inner_text() == "0.60")
+    box.wait(lambda: box.field("temperature").input_value() == "0.6")
 
     box.set("length", 20)
     box.press("Generate")
     box.wait_for_another_text()
     assert "temperature 0.6" in box.status() and "20 tokens" in box.status()
 
-    number = box.widget.get_by_role("spinbutton", name="Token")
-    number.fill("3")
-    number.press("Tab")
+    box.field("Token").fill("3")
+    box.field("Token").press("Tab")
     box.wait(lambda: box.widget.locator("span[style*='outline']").count() == 1)
     choices = box.widget.locator("button", has_text="%")
     assert choices.count() == 8
@@ -399,3 +424,5 @@ def test_every_control_of_the_prompt_box_has_a_name(page, boxes):
               [...control.labels || []].some(label => label.innerText.trim()))).map(control => control.outerHTML)"""
     )
     assert unnamed == []
+    for name in ("length", "temperature", "top-k", "top-p", "repetition", "seed"):
+        assert box.field(name).count() == 1, "a slider's handle can be given no name, so a field stands beside it"
