@@ -119,7 +119,10 @@ class Divergence(TrainerCallback):
 
 
 class Deadline(TrainerCallback):
-    """Ends a run that overshoots its budget, since a machine can get slower after it was measured."""
+    """Ends a run that has used its budget up, since a machine can get slower after it was measured.
+
+    What is left to do then, a step, an evaluation and a checkpoint, takes a tenth of the budget at most.
+    """
 
     def __init__(self, clock: Clock, seconds: float, stop: StopRequest):
         self.clock, self.seconds, self.stop = clock, seconds, stop

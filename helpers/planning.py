@@ -50,7 +50,7 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
     if not profile.minutes:
         return Plan(full, full, min(full, max(3, math.ceil(profile.epochs))), len(validation_tokens), None)
     began = time.perf_counter()
-    step = _measure_step(model, blocks, profile)
+    step = _measure_step(model, blocks, profile, 0.05 * 60 * profile.minutes)
     sample = validation_tokens[: 2 * profile.block]
     score(model, sample, profile.block)  # warms up
     part = time.perf_counter()
@@ -58,23 +58,28 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
     per_token = (time.perf_counter() - part) / len(sample)
     saving = 3 * _measure_saving(model)  # a checkpoint holds the weights and, for each, two moments
     evaluations = 3
-    left = 0.97 * 60 * profile.minutes - (time.perf_counter() - began)  # a margin, since machines are not steady
+    left = 0.98 * 60 * profile.minutes - (time.perf_counter() - began)  # a margin, since machines are not steady
     affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
     used = int(min(len(validation_tokens), max(affordable, profile.block)))
-    left -= (evaluations + 1) * (used * per_token + saving)  # once before the first step; once the finished model
+    left -= (evaluations + 1) * used * per_token + evaluations * saving  # evaluated once more before the first step
     steps = max(1, min(full, round(left / step)))
     return Plan(steps, full, min(steps, evaluations), used, step)
 
 
-def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
-    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0, which leaves the weights alone."""
+def _measure_step(model, blocks: Blocks, profile: Profile, limit: float) -> float:
+    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0, which leaves the weights alone.
+
+    The median of three to 48 steps, as many as fit into `limit` seconds.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
     ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
     model.train()
     seconds = []
     with torch.random.fork_rng():  # dropout must not change what the run draws
-        for _ in bar(range(4), "measuring a step"):
+        for _ in bar(range(50), "measuring a step"):
+            if len(seconds) > 4 and sum(seconds) > limit:
+                break
             began = time.perf_counter()
             for _ in range(accumulation(profile)):
                 with mixed_precision(profile):
@@ -86,7 +91,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile) -> float:
             loss.item()  # waits for a GPU
             seconds.append(time.perf_counter() - began)
     model.eval()
-    return float(np.median(seconds[1:]))  # the first one allocates memory, too
+    return float(np.median(seconds[2:]))  # the first ones allocate memory, too
 
 
 def mixed_precision(profile: Profile) -> torch.autocast:

@@ -12,39 +12,25 @@ import time
 import weakref
 from dataclasses import replace
 
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Button,
-    Checkbox,
-    FloatSlider,
-    HBox,
-    IntSlider,
-    Layout,
-    Textarea,
-    VBox,
-    link,
-)
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, Textarea, VBox
 
 from helpers.errors import TutorialError
 from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
 from helpers.profiles import home, on_colab
 from helpers.texts import Text, markdown, page
-from helpers.widgets import show_widget, typed
+from helpers.widgets import show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
 REDRAW = 0.05  # seconds between two drawings of a growing text
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
-WHOLE, FRACTION = (IntSlider, BoundedIntText), (FloatSlider, BoundedFloatText)
-DIALS = (  # a field of Sampling, what sets it, its label, its range, and what it does
-    ("max_new_tokens", WHOLE, "length", dict(min=1, max=300), "how many tokens to write at most"),
-    ("temperature", FRACTION, "temperature", dict(min=0, max=2, step=0.05),
+DIALS = (  # a field of Sampling, the widget that sets it, its label, its range, and what it does
+    ("max_new_tokens", BoundedIntText, "length", dict(min=1, max=300), "how many tokens to write at most"),
+    ("temperature", BoundedFloatText, "temperature", dict(min=0, max=2, step=0.05),
      "0 takes the likeliest token; the higher, the bolder"),
-    ("top_k", WHOLE, "top-k", dict(min=0, max=200), "draws from the k likeliest tokens; 0: from all"),
-    ("top_p", FRACTION, "top-p", dict(min=0.05, max=1, step=0.05),
+    ("top_k", BoundedIntText, "top-k", dict(min=0, max=200), "draws from the k likeliest tokens; 0: from all"),
+    ("top_p", BoundedFloatText, "top-p", dict(min=0.05, max=1, step=0.05),
      "draws from the likeliest that together reach p; 1: from all"),
-    ("repetition_penalty", FRACTION, "repetition", dict(min=1, max=2, step=0.05),
+    ("repetition_penalty", BoundedFloatText, "repetition", dict(min=1, max=2, step=0.05),
      "above 1, tokens that were there before become less likely"),
 )  # fmt: skip
 
@@ -88,15 +74,8 @@ class PromptBox:
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
         self.beside = Checkbox(description="the base model beside yours", indent=False)
         self.beside.layout.display = None if len(self.models) > 1 else "none"
-        self.dials, rows = {}, []
-        for name, (slider, field), description, limits, meaning in DIALS:
-            # The field beside it has a name that a screen reader can say; a slider's handle can be given none.
-            dial = field(description=description, style=label, layout=Layout(width="160px"), **limits)
-            handle = slider(readout=False, layout=Layout(width="190px"), **limits)
-            for trait in ("min", "max", "value"):
-                link((dial, trait), (handle, trait), transform=(_plain, _plain))
-            rows.append(HBox([dial, handle, HTML(meaning)], layout=ROW))
-            self.dials[name] = dial
+        self.dials = {name: field(description=label, **limits) for name, field, label, limits, _ in DIALS}
+        rows = [HBox([with_slider(self.dials[name]), HTML(meaning)], layout=ROW) for name, *_, meaning in DIALS]
         self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed", style=label)
         self._set(sampling)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
@@ -281,8 +260,3 @@ class PromptBox:
             self.word.value = html.escape(what)
             for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
                 button.description = f"{self._name(other)} {probability:.1%}"
-
-
-def _plain(number: float) -> float:
-    """A browser counts 0.95 as 19 steps of 0.05, and comes to 0.9500000000000001."""
-    return round(number, 6)

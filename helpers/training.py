@@ -157,7 +157,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     # The order matters: `stop` has the last word on evaluating and saving after a step.
     watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]
     if profile.minutes:
-        watchers.append(Deadline(clock, 1.05 * 60 * profile.minutes, stop))
+        watchers.append(Deadline(clock, 60 * profile.minutes, stop))
     with quiet():
         arguments = _arguments(profile, plan, folder)
         arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer multiplies the batch by the number of GPUs

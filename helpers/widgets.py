@@ -30,11 +30,31 @@ def typed(control: ipywidgets.ValueWidget):
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
+def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) -> ipywidgets.HBox:
+    """`field` and, beside it, a slider that moves with it.
+
+    A field's description is its name, which a screen reader says; the handle of a slider can be given none.
+    """
+    whole = isinstance(field, ipywidgets.BoundedIntText)
+    field.layout.width, field.style.description_width = "160px", "90px"
+    limits = dict(value=field.value, min=field.min, max=field.max, step=field.step, readout=False)
+    layout = ipywidgets.Layout(width="190px")
+    slider = (ipywidgets.IntSlider if whole else ipywidgets.FloatSlider)(layout=layout, **limits)
+    for trait in ("min", "max", "value"):
+        ipywidgets.link((field, trait), (slider, trait), transform=(_plain, _plain))
+    return ipywidgets.HBox([field, slider])
+
+
+def _plain(number: float) -> float:
+    """A browser counts 0.95 as 19 steps of 0.05, and comes to 0.9500000000000001."""
+    return round(number, 6)
+
+
 def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:
     """Show `controls`, and under them the HTML that `draw` makes of their values, anew at each change.
 
     `draw` takes the values under the names of the controls. It gets whatever a learner types, so it must pass all text
-    through `html.escape`. Where no widget can be shown, `note` stands in its place.
+    through `html.escape`. A number field gets a slider. Where no widget can be shown, `note` stands in its place.
     """
     picture = ipywidgets.HTML()
 
@@ -47,7 +67,9 @@ def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWid
     for control in controls.values():
         control.observe(redraw, names="value")
     redraw()
-    box = ipywidgets.VBox([*controls.values(), picture])
+    numbers = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
+    rows = [with_slider(control) if isinstance(control, numbers) else control for control in controls.values()]
+    box = ipywidgets.VBox([*rows, picture])
     show_widget(box, note)
     return box
 

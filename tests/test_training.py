@@ -283,7 +283,7 @@ def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):
     model = new_micro_model(dropout=0.3)
     before = weights(model).clone()
     torch.manual_seed(7)
-    assert planning._measure_step(model, Blocks(streams[0], 32), micro_profile) > 0
+    assert planning._measure_step(model, Blocks(streams[0], 32), micro_profile, 0.0) > 0
     drawn = torch.rand(3)
     torch.manual_seed(7)
     assert torch.equal(drawn, torch.rand(3))

@@ -2,6 +2,7 @@
 
 import html
 
+import ipywidgets
 import pytest
 from matplotlib.figure import Figure
 from transformers import TrainerControl, TrainerState
@@ -93,9 +94,24 @@ def test_there_is_no_stop_button_where_no_click_arrives(monkeypatch, colab):
     assert widgets.LivePlot().stop.layout.display == ("none" if colab else None)
 
 
-def test_an_explorer_draws_anew_at_each_change(capsys):
-    import ipywidgets
+def test_a_field_and_its_slider_move_together():
+    field, slider = widgets.with_slider(ipywidgets.BoundedFloatText(0.95, min=0.05, max=1, step=0.05)).children
+    slider.value = 0.9000000000000001  # as JavaScript counts
+    assert field.value == 0.9
+    field.max = field.value = 1.5
+    assert (slider.value, slider.max, slider.min, slider.step) == (1.5, 1.5, 0.05, 0.05)
+    _, slider = widgets.with_slider(ipywidgets.BoundedIntText(7, max=9)).children
+    assert isinstance(slider, ipywidgets.IntSlider) and slider.value == 7
 
+
+def test_an_explorer_gives_a_number_field_its_slider(capsys):
+    box = widgets.explore(str, "note", object=ipywidgets.BoundedIntText(2, max=9))
+    row, shown = box.children
+    row.children[1].value = 5
+    assert shown.value == "5"
+
+
+def test_an_explorer_draws_anew_at_each_change(capsys):
     def draw(text, count):
         if not text:
             raise TutorialError("Type <something>.")
