@@ -73,7 +73,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile, limit: float) -> floa
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)]
-    ids = torch.from_numpy(np.stack(rows)).to(profile.device)  # (rows_at_once, block)
+    ids = torch.from_numpy(np.stack(rows)).to(model.device)  # (rows_at_once, block)
     model.train()
     seconds = []
     with torch.random.fork_rng():  # dropout must not change what the run draws

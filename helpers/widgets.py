@@ -116,7 +116,7 @@ class LivePlot(TrainerCallback):
     def _figures(self, state) -> str:
         """A line on how far the run is, and the note."""
         entry, last = state.log_history[-1], next(e for e in reversed(state.log_history) if "loss" in e)
-        left = (state.max_steps - state.global_step) * entry["elapsed"] / max(1, state.global_step)
+        left = (state.max_steps - state.global_step) * entry["step_seconds"] / max(1, state.global_step)
         scored = [e["eval_perplexity"] for e in state.log_history if "eval_loss" in e]
         return (
             f"step {state.global_step:,} of {state.max_steps:,} · training loss {last['loss']:.2f} · "

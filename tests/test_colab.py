@@ -111,7 +111,8 @@ def execute(edition: Path, folder: Path, hub: Hub, **environment: str) -> str:
     client = NotebookClient(notebook, timeout=120, resources=where, extra_arguments=["--log-level=ERROR"])
     client.execute(env={**outside, **ours, **environment})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert not [output for output in outputs if output.get("name") == "stderr" and "Warning" in output.text]
+    noise = [output.text for output in outputs if output.get("name") == "stderr" and "Warning" in output.text]
+    assert all("mtime may not be reliable" in text for text in noise), noise  # transformers 4, of fast checkpoints
     return "".join(output.text for output in outputs if output.output_type == "stream")
 
 
