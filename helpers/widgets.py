@@ -41,13 +41,15 @@ def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) 
     layout = ipywidgets.Layout(width="190px")
     slider = (ipywidgets.IntSlider if whole else ipywidgets.FloatSlider)(layout=layout, **limits)
     for trait in ("min", "max", "value"):
-        ipywidgets.link((field, trait), (slider, trait), transform=(_plain, _plain))
+        ipywidgets.dlink((field, trait), (slider, trait))
+
+    def follow(change):
+        # A browser puts a slider on its nearest step, and says so: a learner moves it by more than half of one.
+        if abs(change.new - field.value) > 0.51 * field.step:
+            field.value = round(change.new, 6)  # in JavaScript, 19 steps of 0.05 are 0.9500000000000001
+
+    slider.observe(follow, names="value")
     return ipywidgets.HBox([field, slider])
-
-
-def _plain(number: float) -> float:
-    """A browser counts 0.95 as 19 steps of 0.05, and comes to 0.9500000000000001."""
-    return round(number, 6)
 
 
 def explore(draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:

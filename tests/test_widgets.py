@@ -105,6 +105,11 @@ def test_a_field_and_its_slider_move_together():
     field, slider = widgets.with_slider(ipywidgets.BoundedFloatText(0.95, min=0.05, max=1, step=0.05)).children
     slider.value = 0.9000000000000001  # as JavaScript counts
     assert field.value == 0.9
+    field.value = 0.92
+    slider.value = 0.9  # what the browser makes of it
+    assert field.value == 0.92
+    slider.value = 0.85
+    assert field.value == 0.85
     field.max = field.value = 1.5
     assert (slider.value, slider.max, slider.min, slider.step) == (1.5, 1.5, 0.05, 0.05)
     _, slider = widgets.with_slider(ipywidgets.BoundedIntText(7, max=9)).children

@@ -344,9 +344,10 @@ def test_the_prompt_box(page, boxes):
     box.wait(lambda: box.field("temperature").input_value() == "0.6")
 
     box.set("length", 20)
+    box.set("top-p", 0.92)  # between two steps of the slider
     box.press("Generate")
     box.wait_for_another_text()
-    assert "temperature 0.6" in box.status() and "20 tokens" in box.status()
+    assert "temperature 0.6" in box.status() and "top p 0.92" in box.status() and "20 tokens" in box.status()
 
     box.field("Token").fill("3")
     box.field("Token").press("Tab")
