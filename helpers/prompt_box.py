@@ -117,6 +117,8 @@ class PromptBox:
 
     def _regenerate(self) -> None:
         prompt = self.run[0].prompt if self.run else typed(self.prompt)
+        if self.run and self.last_seed is None:  # after Restore
+            self.last_seed = self.run[0].sampling.seed
         self._start(prompt, list(self.models)[: 1 + self.beside.value])
 
     def _branch(self, place: int) -> None:

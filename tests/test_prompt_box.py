@@ -298,6 +298,16 @@ def test_a_branch_late_in_a_text_longer_than_the_context(box):
     assert len(box.run[0].tokens) == 90 + 100, box.status.value
 
 
+def test_regenerate_writes_another_text_after_restore_too(box):
+    click(box, box.generate)
+    box.restore.click()
+    click(box, box.again)
+    click(box, box.again)
+    click(box, box.back)
+    click(box, box.again)
+    assert [run[0].sampling.seed for run in box.history] == [0, 1, 2, 3]
+
+
 def test_choosing_the_end_of_text_ends_the_text(box):
     click(box, box.generate)
     token = box.run[0].tokens[3]
