@@ -121,7 +121,7 @@ class Divergence(TrainerCallback):
 class Deadline(TrainerCallback):
     """Ends a run that has used its budget up, since a machine can get slower after it was measured.
 
-    What is left to do then, a step, an evaluation and a checkpoint, takes a tenth of the budget at most.
+    What is left to do then, a step, an evaluation and a checkpoint, takes about a tenth of the budget.
     """
 
     def __init__(self, clock: Clock, seconds: float, stop: StopRequest):

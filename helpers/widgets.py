@@ -1,6 +1,6 @@
 """What moves in the lessons: explorers (02, 03, 06) and the live loss plot (05); `prompt_box` has a module of its own.
 
-Only what ipywidgets 7.7 and 8 share, and everything on the main thread: so it works in JupyterLab, VS Code and Colab.
+Only what ipywidgets 7.7 and 8 share, and drawn on the main thread: so in JupyterLab, VS Code and Colab.
 """
 
 import html
