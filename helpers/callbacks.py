@@ -5,14 +5,18 @@
 
 import math
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
+from tqdm.std import EMA
 from transformers import TrainerCallback
 
 from helpers.errors import TutorialError
+from helpers.profiles import process_count
 
 
 def agreed(wish: bool) -> bool:
@@ -28,7 +32,7 @@ def agreed(wish: bool) -> bool:
 class Clock(TrainerCallback):
     """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
 
-    `elapsed`: wall time of training, evaluation and saving; `step_seconds`: of the optimizer steps alone;
+    `elapsed`: wall time of planning, training, evaluation and saving; `step_seconds`: of the optimizer steps alone;
     `tokens_per_second`: training tokens over the latter.
     """
 
@@ -89,7 +93,8 @@ class StopRequest(TrainerCallback):
     def stop(self, *_) -> None:
         """Ask for the end of the run."""
         self.requested = True
-        self.release()
+        if process_count() == 1:  # torchrun passes on a Ctrl-C that all its processes have had already
+            self.release()
 
     def on_train_begin(self, args, state, control, **kwargs):
         if threading.current_thread() is threading.main_thread():  # Python delivers signals only there
@@ -111,10 +116,10 @@ class Divergence(TrainerCallback):
     """Ends a run whose loss is no longer a number: nothing can be learned from there."""
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if not math.isfinite(logs.get("loss", 0.0)):
+        if not math.isfinite(logs.get("loss", logs.get("eval_loss", 0.0))):
             raise TutorialError(
                 f"The loss is not a number at step {state.global_step:,}: the learning rate {args.learning_rate:g} is "
-                "too high; choose a smaller one. Nothing was saved."
+                "too high; choose a smaller one. The model that you saved last is as it was."
             )
 
 
@@ -134,10 +139,13 @@ class Deadline(TrainerCallback):
 
 
 class ProgressBar(TrainerCallback):
-    """A tqdm bar with the loss, the validation perplexity and the training speed in tokens a second."""
+    """A tqdm bar with losses, learning rate and tokens a second, and above it a line for each validation.
 
-    def __init__(self):
-        self.bar, self.shown = None, {}
+    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt.
+    """
+
+    def __init__(self, sample: Callable[[torch.nn.Module], str] | None = None):
+        self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
@@ -147,12 +155,23 @@ class ProgressBar(TrainerCallback):
         if self.bar is None:
             return
         if "loss" in logs:
-            self.shown |= {"loss": f"{logs['loss']:.2f}", "learning rate": f"{logs['learning_rate']:.1e}"}
+            self.shown |= {"loss": f"{logs['loss']:.2f}", "smoothed": f"{self.smooth(logs['loss']):.2f}"}
+            self.shown["learning rate"] = f"{logs['learning_rate']:.1e}"
             self.bar.update(state.global_step - self.bar.n)
-        if "eval_perplexity" in logs:
-            self.shown["validation perplexity"] = f"{logs['eval_perplexity']:.1f}"
         self.shown["tokens/s"] = f"{state.log_history[-1]['tokens_per_second']:,.0f}"
         self.bar.set_postfix(self.shown)
+
+    def on_evaluate(self, args, state, control, model, metrics, **kwargs):
+        if self.bar is None:
+            return
+        line = f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}"
+        line += f", perplexity {metrics['eval_perplexity']:,.2f}"
+        if self.sample:
+            was_training = model.training
+            model.eval()  # no dropout while it writes
+            line += f"; {self.sample(model)!r}"
+            model.train(was_training)
+        self.bar.write(line, file=sys.stderr)
 
     def on_train_end(self, args, state, control, **kwargs):
         if self.bar is not None:

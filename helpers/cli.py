@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, replace
 
 from helpers.errors import TutorialError
-from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, positive
+from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, is_first_process, positive
 
 SAMPLE_PROMPT = " = Lighthouse = "
 LEAVE = ":q"
@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output-dir", metavar="DIR", default=MODEL_FOLDER, help="default: %(default)s")
     train.add_argument("--device", metavar="D", help=f"{' | '.join(DEVICES)} (default: auto; tiny: always cpu)")
     train.add_argument("--precision", metavar="P", help=f"{' | '.join(PRECISIONS)} (default: auto; tiny: always fp32)")
+    train.add_argument("--attention", choices=("sdpa", "eager"), help="default: sdpa")
+    train.add_argument("--compile", action="store_true", default=None, help="use torch.compile")
     train.add_argument("--batch-size", metavar="N", help="rows per optimizer step (default: what suits the device)")
     train.add_argument("--seed", metavar="N", type=int, help="default: 42")
     train.add_argument("--resume", metavar="CHECKPOINT", help="go on from this checkpoint (default: the newest)")
@@ -89,16 +91,16 @@ def _train(options) -> None:
         if getattr(options, name) is not None:
             number = positive(getattr(options, name), "--" + name.replace("_", "-"), kind)
             profile = replace(profile, **{name: number})
-    if options.seed is not None:
-        profile = replace(profile, seed=options.seed)
+    asked = {name: getattr(options, name) for name in ("seed", "attention", "compile")}
+    profile = replace(profile, **{name: value for name, value in asked.items() if value is not None})
 
     # torch takes seconds to load: only once the settings are right
-    from helpers import data, models, planning, training
+    from helpers import checkpoints, data, models, planning, training
     from helpers.callbacks import ProgressBar
-    from helpers.generation import generate
+    from helpers.generation import Sampling, generate
 
     profile = planning.share_batch(profile)
-    first = training.is_first_process()
+    first = is_first_process()
     say = print if first else lambda *_, **__: None
     output = models.model_folder(options.output_dir)
     models.check_replaceable(output)
@@ -108,12 +110,13 @@ def _train(options) -> None:
     say(profile, flush=True)
     model, tokenizer = models.base(profile)
     tokens = data.prepare(profile, tokenizer, texts)
-    done = training.finished(output, training.settings_of(profile, *tokens))
+    done = checkpoints.finished(output, checkpoints.settings_of(profile, *tokens))
     if done and not options.resume:
         say(f"{output} holds the finished result of these settings (perplexity {done['perplexity_after']:.2f}).")
         return
     before = generate(model, tokenizer, SAMPLE_PROMPT) if first else ""
-    summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()], options.resume or True)
+    bar = ProgressBar(lambda model: generate(model, tokenizer, SAMPLE_PROMPT, Sampling(max_new_tokens=16)))
+    summary = training.train(model, tokenizer, *tokens, profile, output, [bar], options.resume or True)
     if not first:
         return
     for name, text in (("Before", before), ("After", generate(model, tokenizer, SAMPLE_PROMPT))):

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from helpers.errors import TutorialError
-from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile, reach_hub
+from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile, is_first_process, reach_hub
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -26,7 +26,7 @@ _TITLE = re.compile(r" = [^=].* = \n")
 
 def bar(items, what: str):
     """`items` with a progress bar in a terminal, where they take over two seconds; notebooks have displays."""
-    return tqdm(items, what, delay=2, leave=False, disable=not sys.stderr.isatty())
+    return tqdm(items, what, delay=2, leave=False, disable=not (sys.stderr.isatty() and is_first_process()))
 
 
 def load_splits(profile: Profile) -> "DatasetDict":

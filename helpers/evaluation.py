@@ -1,12 +1,11 @@
 """Perplexity, done right (lesson 07)."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from helpers.errors import TutorialError
-from helpers.models import score
+from helpers.models import perplexity, score
 
 
 @dataclass(frozen=True)
@@ -37,4 +36,4 @@ def evaluate(model, ids: np.ndarray, block: int | None = None, stride: int | Non
     if not 2 <= block <= longest:
         raise TutorialError(f"The block must be from 2 to {longest:,} tokens, this model's context, not {block:,}.")
     total, count = score(model, ids, block, stride)
-    return Evaluation(total / count, math.exp(total / count), count, block, stride or block)
+    return Evaluation(total / count, perplexity(total / count), count, block, stride or block)

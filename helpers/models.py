@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,7 @@ def quiet(bars: bool = False):
             logging.enable_progress_bar()
 
 
-def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
+def load(source: str | Path, device: str = "cpu", dropout: float | None = None, attention: str = "sdpa"):
     """The model in evaluation mode and its tokenizer, from the Hub or a folder; weights in fp32.
 
     `dropout` replaces the three dropout probabilities of the configuration. Raises TutorialError where
@@ -56,6 +57,7 @@ def load(source: str | Path, device: str = "cpu", dropout: float | None = None):
     try:
         with quiet(bars=not Path(source).is_dir()):  # a local model loads in a second; a download keeps its bar
             tokenizer = AutoTokenizer.from_pretrained(str(source))
+            options["attn_implementation"] = attention
             model = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32, **options)
         if len(tokenizer) != model.config.vocab_size:  # transformers makes an empty tokenizer where its file is missing
             raise ValueError("the tokenizer does not fit the model")
@@ -189,6 +191,11 @@ def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | N
     return total, count
 
 
+def perplexity(loss: float) -> float:
+    """exp(`loss`) of a mean loss in nats: as unsure as among so many equally likely tokens; at most infinite."""
+    return math.exp(loss) if loss < 709 else math.inf  # what a float can hold
+
+
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> None:
     """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
 
@@ -245,4 +252,4 @@ def base(profile: Profile):
     """The profile's model before fine-tuning, ready to train, and its tokenizer."""
     if profile.name == "gpt2":
         reach_hub()
-    return load(profile.model, profile.device, profile.dropout)
+    return load(profile.model, profile.device, profile.dropout, profile.attention)

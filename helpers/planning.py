@@ -1,7 +1,6 @@
 """Deciding how long to train before training: all epochs, or what fits a time budget (lesson 05)."""
 
 import math
-import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from safetensors.torch import save_model
 from helpers.data import Blocks, bar
 from helpers.errors import TutorialError
 from helpers.models import score, token_losses
-from helpers.profiles import Profile, home
+from helpers.profiles import Profile, home, process_count
 
 EVALUATION_SHARE = 0.2  # of a time budget, at most
 
@@ -45,8 +44,7 @@ def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Pro
 
     The cost of a step is measured on the real model and data; the weights stay as they are.
     """
-    batches = math.ceil(len(blocks) / (profile.rows_at_once * process_count()))
-    full = max(1, round(profile.epochs * math.ceil(batches / accumulation(profile))))
+    full = max(1, round(profile.epochs * math.ceil(len(blocks) / profile.batch_size)))
     if not profile.minutes:
         return Plan(full, full, min(full, max(3, math.ceil(profile.epochs))), len(validation_tokens), None)
     began = time.perf_counter()
@@ -124,11 +122,6 @@ def share_batch(profile: Profile) -> Profile:
 def accumulation(profile: Profile) -> int:
     """How many batches of `rows_at_once` rows make one optimizer step."""
     return max(1, profile.batch_size // (profile.rows_at_once * process_count()))
-
-
-def process_count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
 
 
 def _duration(seconds: float) -> str:

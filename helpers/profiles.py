@@ -45,14 +45,28 @@ class Profile:
     warmup: float = 0.05  # the share of steps in which the learning rate climbs to its peak
     weight_decay: float = 0.01
     seed: int = 42
+    attention: str = "sdpa"  # PyTorch's fused attention, which picks the fastest kernel; or "eager", step by step
+    compile: bool = False  # with torch.compile, which takes its time first, and won none on the CPU measured
 
     def __str__(self) -> str:
-        return f"profile {self.name} ({self.why}): {self.model_name} on {self.dataset}, {self.device}, {self.precision}"
+        speed = f"{self.device}, {self.precision}, {self.attention} attention{', compiled' if self.compile else ''}"
+        rows = f"{self.batch_size} x {self.block:,} tokens a step"
+        return f"profile {self.name} ({self.why}): {self.model_name} on {self.dataset}, {speed}, {rows}"
 
 
 def on_colab() -> bool:
     """Whether this runs on Google Colab."""
     return "google.colab" in sys.modules
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def home() -> Path:

@@ -1,28 +1,21 @@
 """Fine-tuning with Hugging Face's `Trainer`: planned, resumable, with losses that are right (lesson 05)."""
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
-import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from filelock import FileLock, Timeout
+from torch.utils.data import Subset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from helpers import models
+from helpers import checkpoints, models
 from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks, prepare
 from helpers.errors import TutorialError
 from helpers.models import SETTINGS, SUMMARY, load_fine_tuned, model_folder, quiet, score, token_losses
-from helpers.planning import Plan, accumulation, make_plan, mixed_precision, process_count, share_batch
-from helpers.profiles import Profile, home
+from helpers.planning import Plan, accumulation, make_plan, mixed_precision, share_batch
+from helpers.profiles import Profile, is_first_process, process_count
 
 
 class ScoredTrainer(Trainer):
@@ -48,78 +41,12 @@ class ScoredTrainer(Trainer):
         # For fp16, accelerate hangs a wrapper before the model's forward; validation is in fp32.
         wrapper = self.model.__dict__.pop("forward", None)
         total, count = score(self.model, self.eval_dataset, self.profile.block)
-        metrics = {"eval_loss": total / count, "eval_perplexity": math.exp(total / count)}
+        metrics = {"eval_loss": total / count, "eval_perplexity": models.perplexity(total / count)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         if wrapper:
             self.model.forward = wrapper
         return metrics
-
-
-def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: np.ndarray) -> dict:
-    """All that decides the result of a run. Two runs with equal settings on one machine are the same run."""
-    settings = {name: value for name, value in dataclasses.asdict(profile).items() if name not in ("why", "model")}
-    digest = hashlib.sha256(train_tokens.tobytes() + validation_tokens.tobytes()).hexdigest()
-    return {**settings, "model": profile.model_name, "data": digest[:16], "processes": process_count()}
-
-
-def run_folder(settings: dict, output: Path) -> Path:
-    """Where the checkpoints of the run with these settings go: one folder a run."""
-    digest = hashlib.sha256(json.dumps([settings, str(output)], sort_keys=True).encode()).hexdigest()
-    return home() / "checkpoints" / f"{output.name}-{digest[:8]}"
-
-
-def finished(output: Path, settings: dict) -> dict | None:
-    """The summary in `output` where a run with the same settings has been completed there, else None."""
-    try:
-        summary = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
-        same = json.loads((output / SETTINGS).read_text(encoding="utf-8")) == settings
-    except (OSError, ValueError):
-        return None
-    return summary if same and not summary["stopped_early"] else None
-
-
-def find_checkpoint(folder: Path, settings: dict, named: str | None = None) -> Path | None:
-    """The newest whole checkpoint in a run's folder, or the one `named`, which must come from such a run."""
-    if named is None:
-        whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
-        return max(whole, key=_step_of, default=None)
-    checkpoint = Path(named)
-    if not _is_whole(checkpoint):
-        raise TutorialError(f"{checkpoint} is not a whole checkpoint; leave --resume out to go on from the newest one.")
-    try:
-        theirs = json.loads((checkpoint.parent / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        theirs = {}
-    different = sorted(name for name in settings if theirs.get(name) != settings[name])
-    if different:
-        names = ", ".join(different)
-        raise TutorialError(f"{checkpoint} comes from a run with another {names}; use the same settings.")
-    return checkpoint
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:  # the Trainer writes this file last
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return (checkpoint / "model.safetensors").is_file()
-
-
-@contextlib.contextmanager
-def only_one(folder: Path):
-    """Within it, no other process trains for `folder`: TutorialError where one does. The system forgets dead ones."""
-    # Processes that train together, under torchrun, each have a lock of their own.
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + os.environ.get("RANK", "0")
-    try:
-        with FileLock(Path(tempfile.gettempdir(), f"gpt2-tutorial-{name}.lock"), timeout=0):
-            yield
-    except Timeout:
-        raise TutorialError(f"Another training for {folder} is running; wait for it, or use another folder.") from None
 
 
 def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, output: Path,
@@ -131,7 +58,7 @@ def train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, o
     `callbacks` watch. Raises TutorialError for a text that is too short, a checkpoint of other settings, or an
     `output` that must not be replaced, or that another process trains for.
     """
-    with only_one(output):
+    with checkpoints.only_one(output):
         return _train(model, tokenizer, train_tokens, validation_tokens, profile, output, callbacks, resume)
 
 
@@ -143,14 +70,22 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
         PartialState(cpu=profile.device == "cpu")  # lets the processes talk to each other, before Trainer does
     models.check_replaceable(output)
     blocks = Blocks(train_tokens, profile.block)
-    settings = settings_of(profile, train_tokens, validation_tokens)
-    folder = run_folder(settings, output)
-    checkpoint = find_checkpoint(folder, settings, None if resume is True else resume) if resume else None
+    settings = checkpoints.settings_of(profile, train_tokens, validation_tokens)
+    if resume is True and checkpoints.finished(output, settings):
+        raise TutorialError(f"{output} holds the finished result of these settings; to train anew, set RESUME = False.")
+    folder = checkpoints.run_folder(settings, output)
+    checkpoint = checkpoints.find_checkpoint(folder, settings, None if resume is True else resume) if resume else None
     folder = checkpoint.parent if checkpoint else folder
+    if checkpoint and is_first_process():
+        checkpoints.discard_later(checkpoint)
     plan = _plan_of(folder, checkpoint, model, blocks, validation_tokens, profile, settings)
+    resumed = checkpoints.step_of(checkpoint) if checkpoint else None
     if is_first_process():
-        print(f"Going on from step {_step_of(checkpoint):,} of {plan.steps:,}." if checkpoint else plan, flush=True)
+        print(f"Going on from step {resumed:,} of {plan.steps:,}." if checkpoint else plan, flush=True)
 
+    # The last step of an epoch is filled up with the first rows: so every step has a whole batch, which one process
+    # or several share alike.
+    rows = [row % len(blocks) for row in range(-(-len(blocks) // profile.batch_size) * profile.batch_size)]
     # Else Trainer takes GPT-2 for a model that divides its loss by a token count that Trainer hands it: the library's
     # own loss comes out as (block - 1) / block of the true one, and ours would not be averaged over a step's batches.
     model.accepts_loss_kwargs = False
@@ -162,7 +97,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
         arguments = _arguments(profile, plan, folder)
         arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer multiplies the batch by the number of GPUs
         trainer = ScoredTrainer(
-            model=model, args=arguments, train_dataset=blocks,
+            model=model, args=arguments, train_dataset=Subset(blocks, rows),
             eval_dataset=validation_tokens[: plan.validation_tokens], callbacks=[*watchers, *callbacks],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # our callbacks report
@@ -178,10 +113,10 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
             ) from error
         finally:
             stop.release()
-        model.eval()
-        model.__dict__.pop("forward", None)  # accelerate's wrapper
-        model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
-        summary = _summary(trainer, plan, profile, checkpoint, per_step)
+            model.eval()
+            model.__dict__.pop("forward", None)  # accelerate's wrapper
+            model.config.use_cache = True  # Trainer switches it off; generation is many times faster with it
+        summary = _summary(trainer, plan, profile, resumed, per_step)
         summary["stopped_early"] = trainer.state.global_step < plan.steps
         if trainer.is_world_process_zero():
 
@@ -191,7 +126,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
 
             models.save(model, tokenizer, output, describe, settings)
             if not summary["stopped_early"]:
-                shutil.rmtree(folder, ignore_errors=True)
+                checkpoints.discard(folder)
     return summary
 
 
@@ -226,6 +161,7 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
         weight_decay=profile.weight_decay,
         use_cpu=profile.device == "cpu",
         fp16=profile.precision == "fp16",
+        torch_compile=profile.compile,
         seed=profile.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is not a number must be seen, not replaced
@@ -257,14 +193,14 @@ def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile
     plan = dataclasses.replace(plan, validation_loss_before=total / count, scored_tokens=count)
     [plan] = broadcast_object_list([plan])  # each process has measured steps of its own; the first one's count
     if is_first_process():
-        shutil.rmtree(folder, ignore_errors=True)  # what a run left that was killed before its first checkpoint
+        checkpoints.discard(folder)  # what a run left that was killed before its first checkpoint
         folder.mkdir(parents=True)
         file.write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
         (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     return plan
 
 
-def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint, per_step: int) -> dict:
+def _summary(trainer: Trainer, plan: Plan, profile: Profile, resumed: int | None, per_step: int) -> dict:
     """`training_summary.json`: of the model that was kept, the best by validation loss."""
     state = trainer.state
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
@@ -287,14 +223,9 @@ def _summary(trainer: Trainer, plan: Plan, profile: Profile, checkpoint, per_ste
         "train_loss_last": sum(losses[-edge:]) / edge,
         "validation_loss_before": before,
         "validation_loss_after": after,
-        "perplexity_before": math.exp(before),
-        "perplexity_after": math.exp(after),
+        "perplexity_before": models.perplexity(before),
+        "perplexity_after": models.perplexity(after),
         "validation_tokens": plan.scored_tokens,
-        "resumed_from_step": _step_of(checkpoint) if checkpoint else None,
+        "resumed_from_step": resumed,
         "stopped_early": None,
     }
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
-    return os.environ.get("RANK", "0") == "0"

@@ -86,7 +86,7 @@ class LivePlot(TrainerCallback):
 
     def __init__(self, before: float | None = None, note: Callable[[], str] = str):
         self.before, self.note, self.history = before, note, []
-        self.next_drawing, self.stopped = 0.0, False
+        self.next_drawing, self.next_figures, self.stopped = 0.0, 0.0, False
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
         self.stop = ipywidgets.Button(description="Stop", tooltip="End the training after this step; keep the model")
         self.stop.on_click(self._stop)
@@ -108,9 +108,10 @@ class LivePlot(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         began = time.monotonic()
+        if began > self.next_figures:
+            self.figures.value, self.next_figures = self._figures(state), began + REFRESH / 4
         if began < self.next_drawing:
             return
-        self.figures.value = self._figures(state)
         self.picture.value = losses_as_html(state.log_history, self.before)
         now = time.monotonic()  # at most 2% of the time goes into drawing
         self.next_drawing = now + max(REFRESH, 50 * (now - began))

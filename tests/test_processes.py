@@ -57,10 +57,13 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_pa
     """SIGKILL three times, each time somewhere between the first step and the end; KILLS and SEED for more by hand."""
     straight, moments = alone["home"], random.Random(os.environ.get("SEED"))
     command, told = [sys.executable, "-u", "tests/worker.py", tmp_path / "out.json"], []
-    for _ in range(int(os.environ.get("KILLS", 3))):
+    for number in range(int(os.environ.get("KILLS", 3))):
         child = subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, encoding="utf-8")
         began = child.stdout.readline().strip()  # "Training all 12 steps." or "Going on from step 4 of 12."
-        wait = moments.uniform(0, 1.2 * alone["seconds"])
+        while number == 0 and not list(tmp_path.rglob("checkpoint-4/trainer_state.json")):
+            time.sleep(0.01)  # once, there is something to go on from for sure
+            assert child.poll() is None
+        wait = moments.uniform(0, (0.1 if number == 0 else 1.2) * alone["seconds"])
         time.sleep(wait)
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -70,6 +73,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_pa
     result = start(command, tmp_path)
     assert result.returncode == 0, result.stderr
     assert weights(tmp_path) == weights(straight), told
+    assert told[1].startswith("Going on from step"), told
     assert not list((tmp_path / "checkpoints").glob("*")), "checkpoints of finished runs are removed"
 
 
@@ -129,6 +133,24 @@ def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
     again = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert again["resumed_from_step"] == 4
     assert again["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+
+
+def test_ctrl_c_ends_all_processes_cleanly(tmp_path):
+    """A terminal sends it to all of them, and torchrun sends it once more to those that it has started."""
+    child = subprocess.Popen(
+        [*TOGETHER, "tests/worker.py", str(tmp_path / "out.json")], cwd=ROOT, env=environment(tmp_path),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while not list(tmp_path.rglob("checkpoint-4/trainer_state.json")):
+        time.sleep(0.01)
+        assert child.poll() is None
+    os.killpg(child.pid, signal.SIGINT)
+    child.wait(60)
+    summary = json.loads((tmp_path / "fine_tuned_gpt2" / "training_summary.json").read_text(encoding="utf-8"))
+    assert summary["stopped_early"]
+    assert 4 < summary["steps"] < 12
+    assert (tmp_path / "fine_tuned_gpt2" / "model.safetensors").is_file()
+    assert list(tmp_path.rglob(f"checkpoint-{summary['steps']}/trainer_state.json")), "and it can go on"
 
 
 def test_the_command_line_prints_once_and_shares_the_batch(tmp_path):

@@ -13,7 +13,7 @@ from .conftest import ROOT
 MODULES = sorted((ROOT / "helpers").glob("*.py"))
 # The way data flows. A module may import the ones before it.
 ORDER = (
-    "errors profiles data models planning callbacks training evaluation generation plots widgets "
+    "errors profiles data models checkpoints planning callbacks training evaluation generation plots widgets "
     "texts prompt_box exercises cli __main__"
 ).split()
 

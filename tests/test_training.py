@@ -1,14 +1,18 @@
 """Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
 
 import json
+import shutil
 import signal
+import time
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
-from helpers import models, planning, training
+from helpers import checkpoints, models, planning, training
 from helpers.callbacks import Clock, Deadline, StopRequest
 from helpers.data import Blocks
 from helpers.errors import TutorialError
@@ -93,6 +97,21 @@ def test_what_was_saved_is_what_was_trained(go, home):
     assert torch.allclose(model(ids).logits, loaded(ids).logits, atol=1e-6)
 
 
+@pytest.mark.parametrize("change", [{"attention": "eager"}, {"compile": True}], ids=str)
+def test_other_kernels_learn_the_same(go, home, change):
+    if "compile" in change and not shutil.which("g++"):
+        pytest.skip("torch.compile needs a compiler")
+    expected = go(output="one")[1]
+    model, summary = go(output="other", **change)
+    assert summary["train_loss_last"] == pytest.approx(expected["train_loss_last"], abs=1e-4)
+    assert torch.equal(weights(model), weights(models.load_fine_tuned("other")[0]))
+
+
+def test_the_kernel_that_was_asked_for_is_loaded(micro_profile):
+    for attention in ("sdpa", "eager"):
+        assert models.base(replace(micro_profile, attention=attention))[0].config._attn_implementation == attention
+
+
 def test_the_best_model_by_validation_is_kept(go, streams):
     # Far too high a learning rate, without descent worth the name: the last model is not the best.
     model, summary = go(learning_rate=0.1, epochs=6)
@@ -122,6 +141,91 @@ def test_a_half_written_checkpoint_is_passed_over(go, home):
     (newest / "model.safetensors").write_bytes(b"half")
     _, summary = go()
     assert summary["resumed_from_step"] == 8
+
+
+def test_an_older_checkpoint_is_gone_on_from_without_the_newer_ones(go, home):
+    """`Trainer` keeps the two with the highest steps: it would delete each new one at once."""
+    with pytest.raises(Killed):
+        go([StopAt(20, kill)])
+    folder = next((home / "checkpoints").iterdir())
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-16"}
+    older = str(folder / "checkpoint-8")
+    with pytest.raises(Killed):
+        go([StopAt(9, kill)], resume=older)
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8"}
+    assert go(resume=older)[1]["resumed_from_step"] == 8
+
+
+def test_a_kill_while_checkpoints_are_deleted_leaves_nothing_to_go_on_from(go, home, monkeypatch):
+    delete = shutil.rmtree
+
+    def delete_half(folder, ignore_errors):
+        if (Path(folder) / "plan.json").exists():
+            (Path(folder) / "plan.json").unlink()
+            raise Killed
+        delete(folder, ignore_errors)
+
+    with monkeypatch.context() as broken, pytest.raises(Killed):
+        broken.setattr(shutil, "rmtree", delete_half)
+        go()
+    for file in (home / "model").iterdir():
+        file.unlink()
+    assert go()[1]["resumed_from_step"] is None
+    assert not any((home / "checkpoints").iterdir()), "what was left over is gone too"
+
+
+def test_a_finished_run_does_not_train_again(go, home):
+    go()
+    with pytest.raises(TutorialError, match="finished result of these settings; to train anew"):
+        go(epochs=2.0)  # as the command line has it: the same as 2
+    go(resume=False)
+    go(epochs=1)
+
+
+def test_a_whole_number_is_the_same_run_as_a_fraction_without_a_rest(micro_profile, streams, home):
+    folders = {
+        checkpoints.run_folder(checkpoints.settings_of(replace(micro_profile, epochs=epochs), *streams), home / "model")
+        for epochs in (3, 3.0)
+    }
+    assert len(folders) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_a_second_ctrl_c_leaves_a_model_that_can_write(go, home, tokenizer, streams, micro_profile, number):
+    def twice():
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+
+    model = new_micro_model().train()
+    with pytest.raises(KeyboardInterrupt):
+        training.train(model, tokenizer, *streams, micro_profile, home / "model", [StopAt(5, twice)])
+    assert not model.training
+    assert model.config.use_cache
+
+
+def test_under_torchrun_a_ctrl_c_counts_once(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stop = StopRequest()
+    stop.on_train_begin(None, None, None)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+    finally:
+        stop.release()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_every_step_has_a_whole_batch(go):
+    """46 rows, 4 a step: the last step of an epoch gets the first rows once more."""
+
+    class Rows(TrainerCallback):
+        def on_train_begin(self, args, state, control, train_dataloader, **kwargs):
+            self.sizes = [len(batch["input_ids"]) for batch in train_dataloader]
+
+    rows = Rows()
+    go([rows])
+    assert rows.sizes == [4] * 12
 
 
 def test_afresh_when_asked(go):
@@ -164,11 +268,11 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
 
 def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_best(go, home):
     changes = {"learning_rate": 0.1, "epochs": 6}  # far too high: the last model is not the best
-    _, summary = go([StopAt(40, lambda: signal.raise_signal(signal.SIGTERM))], **changes)
+    _, summary = go([StopAt(30, lambda: signal.raise_signal(signal.SIGTERM))], **changes)
     assert summary["stopped_early"]
-    assert summary["steps"] < 41, "the best of this run is not its last"
+    assert summary["steps"] < 31, "the best of this run is not its last"
     assert len(list((home / "checkpoints").rglob("checkpoint-*"))) == 2, "the best and the newest"
-    assert go(**changes)[1]["resumed_from_step"] == 41
+    assert go(**changes)[1]["resumed_from_step"] == 31
 
 
 def test_a_step_has_the_batch_that_was_asked_for(go):
@@ -203,14 +307,14 @@ def test_a_continued_run_gets_its_budget_anew():
 
 def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
     go()
-    settings = training.settings_of(micro_profile, *streams)
-    assert training.finished(home / "model", settings)["steps"] == 24
-    assert training.finished(home / "model", {**settings, "seed": 1}) is None
-    assert training.finished(home / "nothing", settings) is None
+    settings = checkpoints.settings_of(micro_profile, *streams)
+    assert checkpoints.finished(home / "model", settings)["steps"] == 24
+    assert checkpoints.finished(home / "model", {**settings, "seed": 1}) is None
+    assert checkpoints.finished(home / "nothing", settings) is None
 
 
 def test_one_training_at_a_time_for_a_folder(go, home):
-    with training.only_one(home / "model"):
+    with checkpoints.only_one(home / "model"):
         with pytest.raises(TutorialError, match="Another training for .*model is running; wait for it"):
             go()
         go(output="other")
@@ -267,6 +371,28 @@ def test_a_budget_trains_the_part_that_fits(micro_model, micro_profile, streams,
     assert "all 24 steps would take 0.8 minutes" in str(plan)
     assert torch.equal(before, weights(micro_model))
     assert planning.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=60)).steps == 24
+
+
+def test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation(tokenizer, streams, micro_profile, home, monkeypatch):
+    seconds, spent, score = 6.0, [], training.score
+
+    def timed(*arguments):
+        began = time.perf_counter()
+        result = score(*arguments)
+        spent.append(time.perf_counter() - began)
+        return result
+
+    monkeypatch.setattr(training, "score", timed)
+    profile = replace(micro_profile, minutes=seconds / 60, epochs=1000)
+    validation = np.tile(streams[1], 1000)  # to score all of it would take longer than the budget
+    began = time.perf_counter()
+    summary = training.train(new_micro_model(), tokenizer, streams[0], validation, profile, home / "model")
+    assert summary["steps"] > 100
+    # Within 10% on a machine of one's own; tests share theirs.
+    assert 0.6 * seconds < time.perf_counter() - began < 1.3 * seconds
+    assert len(spent) == 4, "once before, and three times on the way"
+    assert 0.01 * seconds < sum(spent) < 1.3 * 0.2 * seconds
+    assert summary["validation_tokens"] < len(validation)
 
 
 def test_a_full_disk_is_told_before_the_training_begins(micro_model, micro_profile, streams, home, monkeypatch):

@@ -78,11 +78,16 @@ def test_the_live_plot_takes_two_per_cent_of_the_time(monkeypatch):
 
     monkeypatch.setattr(widgets, "losses_as_html", draw)
     live, state = widgets.LivePlot(), TrainerState(max_steps=10, log_history=HISTORY[:1])
+    told = []
+    live.figures.observe(lambda _: told.append(clock[0]), names="value")
     while clock[0] < 200:
+        state.global_step += 1
         live.on_log(None, state, TrainerControl(), logs=HISTORY[0])
         clock[0] += 0.1
     assert len(drawings) * 0.2 <= 0.02 * 100 + 0.2
     assert len(drawings) >= 9
+    waits = [after - before for before, after in zip(told, told[1:], strict=False)]
+    assert 0.5 <= min(waits) and max(waits) <= 2.0, "the figures need not wait for the picture"
 
 
 def test_the_stop_button_ends_the_run(monkeypatch, capsys):

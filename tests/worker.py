@@ -1,5 +1,7 @@
 """A run of `training.train` that `torchrun` can start in several processes: tiny's model on short rows, 12 steps.
 
+With 93 rows and 8 a step, the last step has to be filled up.
+
 worker.py OUT [KILL]      OUT: a file for the losses; KILL: the step at which the last process kills itself
 """
 
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers import data, models, planning, profiles, training
+from helpers import checkpoints, data, models, profiles, training
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
 profile = replace(profiles.choose("tiny"), block=64, rows_at_once=2, epochs=1)
@@ -22,7 +24,7 @@ class Watch(TrainerCallback):
     """Keeps the history, and kills this process where that is asked for."""
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == kill_at and not training.is_first_process():
+        if state.global_step == kill_at and not profiles.is_first_process():
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -31,10 +33,11 @@ class Watch(TrainerCallback):
 
 model, tokenizer = models.base(profile)
 train_tokens, validation_tokens = data.prepare(profile, tokenizer)
+train_tokens, validation_tokens = train_tokens[: 93 * 64], validation_tokens[:1024]
+if checkpoints.finished(models.model_folder(), checkpoints.settings_of(profile, train_tokens, validation_tokens)):
+    sys.exit(print("Finished already."))
 watch = Watch()
-summary = training.train(
-    model, tokenizer, train_tokens[: 12 * 8 * 64], validation_tokens[:1024], profile, models.model_folder(), [watch]
-)
-if training.is_first_process():
-    assert summary["processes"] == planning.process_count()
+summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile, models.model_folder(), [watch])
+if profiles.is_first_process():
+    assert summary["processes"] == profiles.process_count()
     out.write_text(json.dumps({"losses": watch.losses, **summary}), encoding="utf-8")

@@ -7,7 +7,7 @@
 `stock`     `Trainer` with the library's defaults on packed blocks, as in Hugging Face's run_clm.py
 `beginner`  the same `Trainer`, one row of the dataset a sequence, padded to the whole context
 `bare`      a loop in plain PyTorch with our model, loss, precision and optimizer, and nothing else
-`limit`     a large matrix product in bf16 and in fp32
+`limit`     a large matrix product in each precision, on the device that trains
 
 Each runs in a process of its own, one after the other, as often as there are rounds. Counted are useful tokens: not
 padding. Time is that of the steps after the first, with all that happens between them, without validation and saving.
@@ -55,10 +55,11 @@ def main() -> None:
 
 def table(found: dict[str, list[dict]], model: str) -> str:
     """The medians as a Markdown table."""
-    limit = {name: statistics.median(one[name] for one in found["limit"]) for name in ("fp32", "bf16")}
+    limit = {kind: statistics.median(one[kind] for one in found["limit"]) for kind in found["limit"][0]}
     speed = {n: statistics.median(one["tokens_per_second"] for one in found[n]) for n in CONTENDERS[:-1]}
     lines = [
-        f"{model}: a large matrix product runs at {limit['fp32']:,.0f} GFLOP/s in fp32, {limit['bf16']:,.0f} in bf16",
+        f"{model}: a large matrix product runs at "
+        + ", ".join(f"{speed:,.0f} GFLOP/s in {kind}" for kind, speed in limit.items()),
         "",
         "| recipe | precision | useful tokens/s | ours is faster by | share of the limit | peak memory |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
@@ -79,8 +80,11 @@ def measure(name: str, model_name: str, steps: int) -> dict:
     import torch
 
     if name == "limit":
-        return {str(dtype).split(".")[1].replace("float", "fp").replace("bfp", "bf"): product_speed(dtype)
-                for dtype in (torch.float32, torch.bfloat16)}  # fmt: skip
+        from helpers import profiles
+
+        device = profiles.choose(model_name).device
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})
+        return {kind: product_speed(dtype, device) for kind, dtype in kinds.items()}
     profile, model, tokenizer, train_tokens, validation_tokens = work(model_name, stock=name in ("stock", "beginner"))
     run = {"ours": run_ours, "stock": run_stock, "beginner": run_beginner, "bare": run_bare}[name]
     tokens, seconds = run(profile, model, tokenizer, train_tokens, validation_tokens, steps)
@@ -251,11 +255,10 @@ def run_bare(profile, model, tokenizer, train_tokens, validation_tokens, steps: 
     return steps * profile.batch_size * profile.block, time.perf_counter() - began
 
 
-def product_speed(dtype, size: int = 4096) -> float:
-    """GFLOP/s of a product of two square matrices, the best of three."""
+def product_speed(dtype, device: str, size: int = 4096) -> float:
+    """GFLOP/s of a product of two square matrices, the best of four."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     one = torch.randn(size, size, device=device).to(dtype)
     best = 0.0
     for _ in range(4):
