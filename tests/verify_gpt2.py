@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import data, models, planning, profiles, training
+from helpers import checkpoints, data, models, planning, profiles, training
 from helpers.callbacks import ProgressBar
 from helpers.cli import SAMPLE_PROMPT
 from helpers.evaluation import evaluate
@@ -69,7 +69,7 @@ def main(readme: Path = README) -> None:
     test = data.tokenize(tokenizer, data.each_article(data.rows_of(data.load_splits(profile)["test"])))
     texts, before = [generate(model, tokenizer, SAMPLE_PROMPT)], perplexities(model, test)
     output = models.model_folder(OUTPUT)
-    summary = training.finished(output, training.settings_of(profile, *tokens))
+    summary = checkpoints.finished(output, checkpoints.settings_of(profile, *tokens))
     if summary:  # by an earlier run, which was stopped after its training
         model, _ = models.load_fine_tuned(output, profile.device)
     else:
