@@ -110,7 +110,7 @@ class PromptBox:
         with self.busy:
             self._stop_others()
             self.last_seed = None if "seed" in settings else self.last_seed  # a seed that is asked for is used
-            return str(self._write(prompt, ["your model"])[0])
+            return "".join(map(str, self._write(prompt, ["your model"])))
 
     def _generate(self) -> None:
         self._start(typed(self.prompt), list(self.models)[: 1 + self.beside.value])
@@ -153,16 +153,22 @@ class PromptBox:
             box.stopping.set()
 
     def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Text]:
-        """Write a run: the models take turns, a token each. What there is stays when it is stopped."""
+        """Write a run: the models take turns, a token each. What there is stays when it is stopped.
+
+        Returns an empty list where it is stopped before it begins.
+        """
         ids, cut = encode_prompt(self.tokenizer, prompt, room(self.models[models[0]], self._sampling()))
-        if not self.keep.value and self.seed.value == self.last_seed:
-            self.seed.value += 1
-        self.last_seed, sampling = self.seed.value, self._sampling()
-        run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
         with self.turn:
-            self.history.append(run)
-            self.run, drawn = run, 0.0
-            self._say(f"Writing with seed {sampling.seed} …")
+            with self.display:
+                if self.stopping.is_set():  # while a long prompt was encoded, or another box came to its end
+                    return []
+                if not self.keep.value and self.seed.value == self.last_seed:
+                    self.seed.value += 1
+                self.last_seed, sampling = self.seed.value, self._sampling()
+                run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
+                self.history.append(run)
+                self.run, drawn = run, 0.0
+                self._say(f"Writing with seed {sampling.seed} …")
             streams = [watch(self.models[text.model], self.tokenizer, ids, sampling, text.tokens) for text in run]
             writing = list(zip(run, streams, strict=True))
             try:
@@ -195,8 +201,9 @@ class PromptBox:
 
     def _clear(self) -> None:
         self.prompt.value = ""
-        self._show([])  # before the stop: the thread shows how a text ends only while that is on display
-        self.stopping.set()
+        with self.display:  # at once for the thread, which shows how a text begins and ends only if nothing came between
+            self._show([])
+            self.stopping.set()
 
     def _step(self, by: int) -> None:
         place = self._place() + by

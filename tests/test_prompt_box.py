@@ -210,6 +210,27 @@ def test_clear_while_it_writes_stops_and_empties_and_the_history_stays(box):
     assert shown(box) == "Once" + texts(box)[1], "Back leads to the last text"
 
 
+@pytest.mark.parametrize("name", ["stop", "clear"])
+def test_a_text_that_is_stopped_before_it_begins_leaves_nothing(box, monkeypatch, name):
+    click(box, box.generate)
+    before, encoded = (shown(box), box.status.value), threading.Event()
+
+    def encode_slowly(*how):
+        assert encoded.wait(20)
+        return generation.encode_prompt(*how)
+
+    monkeypatch.setattr(prompt_box, "encode_prompt", encode_slowly)
+    box.generate.click()
+    getattr(box, name).click()
+    if name == "clear":
+        before = shown(box), box.status.value
+        assert before[0] == ""
+    encoded.set()
+    settle(box)
+    assert (shown(box), box.status.value) == before
+    assert len(box.history) == 1 and box.seed.value == 0, "no seed is used up"
+
+
 def test_one_box_writes_at_a_time(micro_model, tokenizer):
     one, other = (prompt_box.PromptBox(micro_model, tokenizer, prompt="Once") for _ in range(2))
     begin_endless(one)
