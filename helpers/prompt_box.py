@@ -88,7 +88,7 @@ class PromptBox:
         self.back = button("Back", "The text before this one", self._step, -1)
         self.forward = button("Forward", "The text after this one", self._step, 1)
         self.restore = button("Restore", "Put this text's prompt and settings back in place", self._restore)
-        self.saving = button("Save", "All texts of this box, as Markdown and as JSON Lines", self._save)
+        self.saving = button("Save", "All texts of this box, as Markdown and as JSON Lines", self.save)
         self.inside = VBox([HBox([self.token, self.word], layout=ROW), HBox(self.others, layout=ROW)])
         self.past = HBox([self.back, self.forward, self.restore, self.saving], layout=ROW)
         first = HBox([self.generate, self.again, self.stop, self.clear, self.beside], layout=ROW)
@@ -220,15 +220,21 @@ class PromptBox:
             self._set(self.run[0].sampling)
             self.last_seed = None  # so that Generate writes with this seed, not with the next one
 
-    def _save(self) -> None:
-        """Write the history to two new files in `home()`."""
+    def save(self) -> None:
+        """Write the history to two new files in `home()`: as Markdown, and as JSON Lines."""
         texts = [text for run in self.history for text in run]
-        file = home() / f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}.md"
+        lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
+        contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
+        name, number = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}", 1
+        file = home() / f"{name}.md"
         try:
             home().mkdir(parents=True, exist_ok=True)
-            file.write_text("\n".join(map(markdown, texts)), encoding="utf-8")
-            lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
-            file.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
+            while any(file.with_suffix(suffix).exists() for suffix in contents):  # saved within the same second
+                number += 1
+                file = home() / f"{name}_{number}.md"
+            for suffix, content in contents.items():
+                with file.with_suffix(suffix).open("x", encoding="utf-8") as new:
+                    new.write(content)
             self._say(f"Saved: {len(texts)} texts in {file} and the .jsonl file beside it.")
         except OSError as error:
             self._say(f"The texts could not be written to {file} ({error.strerror}); free some space and save again.")

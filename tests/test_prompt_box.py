@@ -424,12 +424,25 @@ def test_the_history_is_saved(box, home):
     assert f"`````\n{prompt}{texts(box)[0]}\n`````" in markdown.read_text(encoding="utf-8")
 
 
+def test_two_saves_within_a_second_are_two_pairs_of_files(box, home, monkeypatch):
+    monkeypatch.setattr(prompt_box.time, "strftime", lambda _: "now")
+    (home / "prompt_box_now_2.jsonl").write_text("mine")
+    for _ in range(2):
+        click(box, box.generate)
+        box.saving.click()
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["prompt_box_now.jsonl", "prompt_box_now.md", "prompt_box_now_2.jsonl",
+                     "prompt_box_now_3.jsonl", "prompt_box_now_3.md"]  # fmt: skip
+    counts = [len((home / name).read_text(encoding="utf-8").splitlines()) for name in names if name.endswith("jsonl")]
+    assert counts == [1, 1, 2] and (home / "prompt_box_now_2.jsonl").read_text() == "mine"
+
+
 def test_a_full_disk_is_told(box, monkeypatch, home):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     click(box, box.generate)
-    monkeypatch.setattr(type(home), "write_text", full)
+    monkeypatch.setattr(type(home), "open", full)
     box.saving.click()
     assert "No space left on device" in box.status.value and "free some space" in box.status.value
 
