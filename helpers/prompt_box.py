@@ -21,6 +21,7 @@ from helpers.texts import Text, markdown, page
 from helpers.widgets import show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
+PATIENCE = 10  # seconds that a click waits for a text that is being stopped
 REDRAW = 0.05  # seconds between two drawings of a growing text
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
 DIALS = (  # a field of Sampling, the widget that sets it, its label, its range, and what it does
@@ -128,9 +129,14 @@ class PromptBox:
             self._start(text.prompt, [text.model], kept)
 
     def _start(self, prompt: str, models: list[str], kept: list[Token] = ()) -> None:
-        """Write in a thread, unless a text is being written or was written this moment."""
-        if time.monotonic() - self.ended < PAUSE or not self.busy.acquire(blocking=False):
+        """Write in a thread, unless a text is being written or came to its end this moment.
+
+        One that was stopped is in nobody's way: the click waits for the few steps that it still takes.
+        """
+        if not self.busy.acquire(timeout=PATIENCE if self.stopping.is_set() else 0):
             return
+        if time.monotonic() - self.ended < PAUSE and not self.stopping.is_set():
+            return self.busy.release()
         self._stop_others()
 
         def work():

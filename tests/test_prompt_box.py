@@ -189,6 +189,35 @@ def test_the_second_click_of_a_double_click_is_ignored_even_if_it_comes_late(box
     assert len(box.history) == 1
 
 
+def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, monkeypatch):
+    monkeypatch.setattr(prompt_box, "PAUSE", 10)
+    begin_endless(box)
+    step = threading.Lock()
+
+    def watch_slowly(*how):
+        for token in generation.watch(*how):
+            with step:
+                yield token
+
+    monkeypatch.setattr(prompt_box, "watch", watch_slowly)
+    box.stop.click()
+    settle(box)
+    box.generate.click()  # at once, and the text before has ended
+    wait_for(lambda: len(box.history) == 2)
+    with step:  # so that it has not ended yet
+        box.stop.click()
+        box._set(Sampling(max_new_tokens=3))
+        clicks = [threading.Thread(target=box.generate.click) for _ in range(2)]
+        for one in clicks:
+            one.start()
+        time.sleep(0.05)
+        assert len(box.history) == 2, "one at a time"
+    for one in clicks:
+        one.join(timeout=20)
+    settle(box)
+    assert [len(run[0].tokens) for run in box.history[2:]] == [3]
+
+
 def test_stop_keeps_what_there_is(box):
     begin_endless(box)
     box.stop.click()
