@@ -207,7 +207,7 @@ class PromptBox:
 
     def _clear(self) -> None:
         self.prompt.value = ""
-        with self.display:  # at once for the thread, which shows how a text begins and ends only if nothing came between
+        with self.display:  # both at once, or a text might begin in between, and be shown
             self._show([])
             self.stopping.set()
 
@@ -272,12 +272,13 @@ class PromptBox:
 
     def _draw(self) -> None:
         """The run on display, the chosen token in a frame, and its alternatives."""
-        text, number = self._chosen()
-        self.inside.layout.display = None if text else "none"
-        self.output.value = page(self.run, self._name, text and text.tokens[number])
-        if text:
-            token = text.tokens[number]
-            what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
-            self.word.value = html.escape(what)
-            for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
-                button.description = f"{self._name(other)} {probability:.1%}"
+        with self.display:
+            text, number = self._chosen()
+            self.inside.layout.display = None if text else "none"
+            self.output.value = page(self.run, self._name, text and text.tokens[number])
+            if text:
+                token = text.tokens[number]
+                what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
+                self.word.value = html.escape(what)
+                for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
+                    button.description = f"{self._name(other)} {probability:.1%}"

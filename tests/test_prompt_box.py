@@ -386,6 +386,24 @@ def test_clear_at_the_moment_in_which_the_end_of_a_text_is_drawn(box, monkeypatc
     assert box.run == [] and shown(box) == "" and "tokens" not in box.status.value
 
 
+def test_clear_while_another_token_is_framed(box, monkeypatch):
+    click(box, box.generate)
+    page, clicks = prompt_box.page, []
+
+    def draw_slowly(run, *how):
+        drawn = page(run, *how)
+        if not clicks:
+            clicks.append(threading.Thread(target=box.clear.click))
+            clicks[0].start()
+            clicks[0].join(timeout=0.3)
+        return drawn
+
+    monkeypatch.setattr(prompt_box, "page", draw_slowly)
+    box.token.value = 3
+    clicks[0].join(timeout=60)
+    assert box.run == [] and shown(box) == ""
+
+
 def test_a_seed_that_write_is_given_is_used(box):
     assert box.write("Once", seed=3) == box.write("Once", seed=3) != box.write("Once")
     assert [run[0].sampling.seed for run in box.history] == [3, 3, 4]
