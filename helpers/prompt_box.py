@@ -18,7 +18,7 @@ from helpers.errors import TutorialError
 from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
 from helpers.profiles import home, on_colab
 from helpers.texts import Text, markdown, page
-from helpers.widgets import show_widget, typed, with_slider
+from helpers.widgets import heard_while_busy, show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
 PATIENCE = 10  # seconds that a click waits for a text that is being stopped
@@ -100,6 +100,7 @@ class PromptBox:
     def show(self) -> None:
         """Display the box under the cell."""
         show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
+        heard_while_busy(self.stop)
 
     def write(self, prompt: str, **settings) -> str:
         """What your model makes of `prompt`, once it is all written; `settings` are fields of `Sampling`, and stay.

@@ -189,6 +189,13 @@ def test_the_second_click_of_a_double_click_is_ignored_even_if_it_comes_late(box
     assert len(box.history) == 1
 
 
+def test_stop_is_heard_while_another_cell_runs(box, capsys):
+    """ipykernel 7.4 turns a click over to the thread that is named here: that of the cell."""
+    box.stop.comm._reply_subshell_id = None
+    box.show()
+    assert not hasattr(box.stop.comm, "_reply_subshell_id")
+
+
 def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, monkeypatch):
     monkeypatch.setattr(prompt_box, "PAUSE", 10)
     begin_endless(box)
