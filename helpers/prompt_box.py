@@ -15,7 +15,7 @@ from dataclasses import replace
 from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, Textarea, VBox
 
 from helpers.errors import TutorialError
-from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
+from helpers.generation import ALTERNATIVES, LAST_SEED, Sampling, Token, encode_prompt, instead, room, watch
 from helpers.profiles import home, on_colab
 from helpers.texts import Text, markdown, page
 from helpers.widgets import heard_while_busy, show_widget, typed, with_slider
@@ -77,7 +77,7 @@ class PromptBox:
         self.beside.layout.display = None if len(self.models) > 1 else "none"
         self.dials = {name: field(description=label, **limits) for name, field, label, limits, _ in DIALS}
         rows = [HBox([with_slider(self.dials[name]), HTML(meaning)], layout=ROW) for name, *_, meaning in DIALS]
-        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed", style=label)
+        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=LAST_SEED, description="seed", style=label)
         self._set(sampling)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
         self.status, self.output = HTML(layout=WIDE), HTML(layout=WIDE)
@@ -170,7 +170,7 @@ class PromptBox:
                 if self.stopping.is_set():  # while a long prompt was encoded, or another box came to its end
                     return []
                 if not self.keep.value and self.seed.value == self.last_seed:
-                    self.seed.value += 1
+                    self.seed.value = (self.seed.value + 1) % (LAST_SEED + 1)
                 self.last_seed, sampling = self.seed.value, self._sampling()
                 run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
                 self.history.append(run)

@@ -108,6 +108,14 @@ def test_a_seed_that_is_typed_is_used(box):
     assert [run[0].sampling.seed for run in box.history] == [0, 77, 78]
 
 
+def test_after_the_last_seed_comes_the_first(box):
+    box.seed.value = generation.LAST_SEED
+    click(box, box.generate)
+    click(box, box.again)
+    assert [run[0].sampling.seed for run in box.history] == [generation.LAST_SEED, 0]
+    assert texts(box)[0] != texts(box)[1]
+
+
 def test_the_dials_are_used(box):
     for name, value in (("max_new_tokens", 5), ("temperature", 0.0), ("top_k", 3), ("top_p", 0.5),
                         ("repetition_penalty", 1.3)):  # fmt: skip
