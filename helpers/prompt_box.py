@@ -152,7 +152,13 @@ class PromptBox:
             finally:
                 self.busy.release()
 
-        threading.Thread(target=work, daemon=True).start() if self.threaded else work()
+        if not self.threaded:
+            return work()
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError as error:  # the system gives no thread, so `work` cannot release it
+            self.busy.release()
+            self._say(f"The text could not be begun ({error}). Close other programs or notebooks, and try again.")
 
     def _stop_others(self) -> None:
         self.stopping.clear()
@@ -225,6 +231,7 @@ class PromptBox:
         if self.run:
             self.prompt.value = self.run[0].prompt
             self._set(self.run[0].sampling)
+            self.beside.value = len(self.run) > 1
             self.last_seed = None  # so that Generate writes with this seed, not with the next one
 
     def save(self) -> None:

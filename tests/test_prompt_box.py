@@ -180,6 +180,18 @@ def test_an_error_is_told_and_nothing_is_stuck(box, monkeypatch):
     assert len(texts(box)[0]) > 0 and len(texts(box)[-1]) > 0
 
 
+def test_a_thread_that_cannot_start_is_told_and_nothing_is_stuck(box, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        box.generate.click()
+    assert "can&#x27;t start new thread" in box.status.value
+    click(box, box.generate)
+    assert len(box.history) == 1
+
+
 def test_a_click_while_it_writes_is_ignored(box):
     begin_endless(box)
     box.generate.click()
@@ -454,6 +466,16 @@ def test_back_forward_and_restore(box):
     click(box, box.restore)
     click(box, box.generate)
     assert texts(box)[3] == texts(box)[2], "also of the text that was written last"
+
+
+def test_restore_knows_whether_the_base_model_wrote_beside(pair):
+    for ticked in (True, False):
+        pair.beside.value = ticked
+        click(pair, pair.generate)
+    for button, ticked in ((pair.back, True), (pair.forward, False)):
+        button.click()
+        pair.restore.click()
+        assert pair.beside.value == ticked
 
 
 def test_looking_back_while_it_writes(box):
