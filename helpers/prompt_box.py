@@ -6,18 +6,18 @@ computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes 
 
 import functools
 import html
-import json
 import threading
 import time
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, Textarea, VBox
 
 from helpers.errors import TutorialError
 from helpers.generation import ALTERNATIVES, LAST_SEED, Sampling, Token, encode_prompt, instead, room, watch
 from helpers.profiles import home, on_colab
-from helpers.texts import Text, markdown, page
+from helpers.texts import Text, page, save
 from helpers.widgets import heard_while_busy, show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
@@ -39,8 +39,8 @@ DIALS = (  # a field of Sampling, the widget that sets it, its label, its range,
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `show()` displays the box; `write(prompt)` does without, where no widget can be shown. `history` holds a list of
-    texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
+    `show()` displays the box. Where no widget can be shown, `write(prompt)` and `save()` do without. `history` holds a
+    list of texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
     """
 
     boxes = weakref.WeakSet()  # all there are, since only one writes at a time
@@ -89,7 +89,7 @@ class PromptBox:
         self.back = button("Back", "The text before this one", self._step, -1)
         self.forward = button("Forward", "The text after this one", self._step, 1)
         self.restore = button("Restore", "Put this text's prompt and settings back in place", self._restore)
-        self.saving = button("Save", "All texts of this box, as Markdown and as JSON Lines", self.save)
+        self.saving = button("Save", "All texts of this box, as Markdown and as JSON Lines", self._save)
         self.inside = VBox([HBox([self.token, self.word], layout=ROW), HBox(self.others, layout=ROW)])
         self.past = HBox([self.back, self.forward, self.restore, self.saving], layout=ROW)
         first = HBox([self.generate, self.again, self.stop, self.clear, self.beside], layout=ROW)
@@ -102,9 +102,10 @@ class PromptBox:
         show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
         heard_while_busy(self.stop)
 
-    def write(self, prompt: str, **settings) -> str:
+    def write(self, prompt: str, beside: bool = False, **settings) -> str:
         """What your model makes of `prompt`, once it is all written; `settings` are fields of `Sampling`, and stay.
 
+        Prints the seed, what of the prompt did not fit and, with `beside`, what the base model makes of it.
         Raises TutorialError for a blank prompt or an impossible setting.
         """
         self._set(replace(self._sampling(), **settings))
@@ -112,7 +113,14 @@ class PromptBox:
         with self.busy:
             self._stop_others()
             self.last_seed = None if "seed" in settings else self.last_seed  # a seed that is asked for is used
-            return "".join(map(str, self._write(prompt, ["your model"])))
+            run = self._write(prompt, list(self.models)[: 1 + beside])
+        if not run:
+            return ""
+        cut = f"; the first {run[0].cut:,} tokens of the prompt did not fit" if run[0].cut else ""
+        print(f"[seed {run[0].sampling.seed}{cut}]")
+        for text in run[1:]:
+            print(f"[{text.model}]\n{prompt}{text}\n")
+        return str(run[0])
 
     def _generate(self) -> None:
         self._start(typed(self.prompt), list(self.models)[: 1 + self.beside.value])
@@ -234,24 +242,19 @@ class PromptBox:
             self.beside.value = len(self.run) > 1
             self.last_seed = None  # so that Generate writes with this seed, not with the next one
 
-    def save(self) -> None:
-        """Write the history to two new files in `home()`: as Markdown, and as JSON Lines."""
-        texts = [text for run in self.history for text in run]
-        lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
-        contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
-        name, number = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}", 1
-        file = home() / f"{name}.md"
+    def save(self) -> Path:
+        """Write the history to two new files in `home()`, and return the path of the Markdown one.
+
+        Raises OSError where the disk is full or nothing may be written.
+        """
+        return save([text for run in self.history for text in run], home())
+
+    def _save(self) -> None:
         try:
-            home().mkdir(parents=True, exist_ok=True)
-            while any(file.with_suffix(suffix).exists() for suffix in contents):  # saved within the same second
-                number += 1
-                file = home() / f"{name}_{number}.md"
-            for suffix, content in contents.items():
-                with file.with_suffix(suffix).open("x", encoding="utf-8") as new:
-                    new.write(content)
-            self._say(f"Saved: {len(texts)} texts in {file} and the .jsonl file beside it.")
+            file = self.save()
+            self._say(f"Saved: {sum(map(len, self.history))} texts in {file} and the .jsonl file beside it.")
         except OSError as error:
-            self._say(f"The texts could not be written to {file} ({error.strerror}); free some space and save again.")
+            self._say(f"The texts could not be written to {home()} ({error.strerror}); free some space and save again.")
 
     def _chosen(self) -> tuple[Text | None, int]:
         """The text, and the place in it, of the token with the number in the field; a run's texts count on."""

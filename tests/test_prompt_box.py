@@ -531,6 +531,12 @@ def test_a_full_disk_is_told(box, monkeypatch, home):
     assert "No space left on device" in box.status.value and "free some space" in box.status.value
 
 
+def test_saving_without_the_button_gives_the_path(box, home):
+    box.write("Once")
+    file = box.save()
+    assert texts(box)[0] in file.read_text(encoding="utf-8") and [*home.glob("*.md")] == [file]
+
+
 @pytest.mark.parametrize(
     "prompt", ["x" * 10**6, "a word and " * 90_000, "🙂" * 50_000], ids=["one word", "words", "emoji"]
 )
@@ -552,6 +558,20 @@ def test_the_context_is_used_up_to_the_text(box):
         assert box.run[0].cut == cut
     box.write("one two three " * 40, max_new_tokens=300)
     assert box.run[0].cut == len(ids) - 32, "half of the context at least"
+
+
+def test_write_tells_the_seed_and_what_did_not_fit(box, capsys):
+    box.write("Once", seed=3)
+    box.write("one two three " * 40)
+    cut = box.run[0].cut
+    assert capsys.readouterr().out == f"[seed 3]\n[seed 4; the first {cut} tokens of the prompt did not fit]\n"
+
+
+def test_write_beside_prints_the_base_models_text(pair, capsys):
+    yours = pair.write("Once", beside=True)
+    assert [yours, *texts(pair)[1:]] == texts(pair)
+    assert capsys.readouterr().out == f"[seed 0]\n[base model]\nOnce{texts(pair)[1]}\n\n"
+    assert len(pair.history[0]) == 2 and pair.write("Once") and len(pair.run) == 1
 
 
 def test_settings_in_write_stay_and_widen_the_dials(box):
