@@ -1,18 +1,20 @@
 """The prompt box without a browser: every button, what must never break, and 200 random ways to play with it."""
 
+import functools
 import html
 import json
 import os
 import re
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from transformers import AutoTokenizer
 
 from helpers import generation, profiles, prompt_box
@@ -603,36 +605,50 @@ def test_the_first_token_comes_at_once():
 
 
 BUTTONS = "generate again stop clear back forward restore".split()
+MEGABYTE = "a word and " * 90_000
 
 
 class Playing(RuleBasedStateMachine):
     """Any order of clicks on two boxes of one notebook: nothing is stuck, nothing is lost, nothing becomes markup."""
 
+    which = st.integers(0, 1)
+
     def __init__(self):
         super().__init__()
         prompt_box.PAUSE = 0
-        self.lengths = [0, 0]
+        self.lengths, self.left = [0, 0], []
 
     @initialize(colab=st.booleans())
     def open(self, colab):
-        self.boxes = BOXES  # made once: forty widgets take longer than a round of clicks
-        for box in self.boxes:
-            box.history.clear()
-            box.prompt.value, box.last_seed, box.threaded = "Once", None, not colab
-            box._set(Sampling(max_new_tokens=4))
-            box._show([])
+        self.colab, self.spare, self.boxes = colab, list(SPARE), [None, None]
+        for which in range(2):
+            self.run_the_cell(which)
 
-    which = st.integers(0, 1)
+    def run_the_cell(self, which):
+        """A new box in place of the one before, which may be writing. (Made once: its widgets take too long.)"""
+        box = self.boxes[which] = self.spare.pop()
+        box.history.clear()
+        box.prompt.value, box.last_seed, box.threaded = "Once", None, not self.colab
+        box.keep.value = box.beside.value = False
+        box._set(Sampling(max_new_tokens=4))
+        box._show([])
+        self.lengths[which] = 0
 
-    @rule(
-        which=which, prompt=st.one_of(st.text(max_size=80), st.sampled_from([NASTY, "", " ", "\ud83d", "\x00\x1b[1m"]))
-    )
+    @precondition(lambda self: self.spare)
+    @rule(which=which)
+    def run_the_cell_again(self, which):
+        self.left.append(self.boxes[which])
+        self.run_the_cell(which)
+        click(self.boxes[which], self.boxes[which].generate)
+        assert len(self.boxes[which].history) == 1
+
+    prompts = st.one_of(st.text(max_size=80), st.sampled_from([NASTY, MEGABYTE, "", " ", "\ud83d", "\x00\x1b[1m"]))
+
+    @rule(which=which, prompt=prompts)
     def type(self, which, prompt):
         self.boxes[which].prompt.value = prompt
 
-    @rule(
-        which=which, name=st.sampled_from("generate again stop clear back forward restore".split()), twice=st.booleans()
-    )
+    @rule(which=which, name=st.sampled_from(BUTTONS), twice=st.booleans())
     def press(self, which, name, twice):
         for _ in range(1 + twice):
             getattr(self.boxes[which], name).click()
@@ -664,6 +680,28 @@ class Playing(RuleBasedStateMachine):
         self.boxes[which].write("Once")
         assert len(self.boxes[which].history) > before
 
+    @rule(which=which)
+    def save(self, which):
+        box = self.boxes[which]
+        least = sum(map(len, box.history))
+        box.saving.click()
+        file = Path(re.search(r"in (.*) and the \.jsonl", html.unescape(box.status.value))[1])
+        lines = file.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+        assert least <= len([json.loads(line)["text"] for line in lines]) <= sum(map(len, box.history))
+        for written in (file, file.with_suffix(".jsonl")):
+            written.unlink()
+
+    @precondition(lambda self: self.colab)
+    @rule(which=which, steps=st.integers(0, 4))
+    def interrupt(self, which, steps):
+        box = self.boxes[which]
+        box.prompt.value, runs = "Once", len(box.history)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Instant, "steps", steps)
+            box.generate.click()
+        assert "Stopped." in box.status.value or len(box.run[0].tokens) <= steps
+        assert not box.busy.locked() and len(box.history) == runs + 1
+
     @invariant()
     def nothing_is_lost_and_nothing_is_markup(self):
         for number, box in enumerate(getattr(self, "boxes", [])):
@@ -674,7 +712,7 @@ class Playing(RuleBasedStateMachine):
             assert "broke off" not in box.status.value, box.status.value
 
     def teardown(self):
-        for box in getattr(self, "boxes", []):
+        for box in getattr(self, "boxes", []) + self.left:
             box.stop.click()
             assert box.busy.acquire(timeout=20), "a box is stuck"
             box.busy.release()
@@ -688,17 +726,31 @@ class Instant:
     """A model that takes no time: what follows depends on the last token alone. Now and then it ends a text."""
 
     config, device = new_micro_model().config, torch.device("cpu")
+    steps = 10**9  # until somebody interrupts
 
     def __init__(self, seed):
         self.table = 3 * torch.randn(64, 4096, generator=torch.Generator().manual_seed(seed))
 
     def __call__(self, input_ids, past_key_values, use_cache):
+        Instant.steps -= 1
+        if Instant.steps < 0:
+            raise KeyboardInterrupt
         logits = self.table[input_ids[:, -1:] % 64]  # (1, 1, vocab)
         return SimpleNamespace(logits=logits, past_key_values=None)
 
 
-TOKENIZER = AutoTokenizer.from_pretrained(profiles.BUNDLED / "model")
-BOXES = [prompt_box.PromptBox(Instant(0), TOKENIZER, prompt="Once", base=Instant(1)) for _ in range(2)]
+class Remembering:
+    """A tokenizer that encodes a text only once: a megabyte takes it half a second."""
+
+    def __init__(self, tokenizer):
+        self.decode, self.encode = tokenizer.decode, functools.cache(tokenizer.__call__)
+
+    def __call__(self, text, **options):
+        return self.encode(text, **options)
+
+
+TOKENIZER = Remembering(AutoTokenizer.from_pretrained(profiles.BUNDLED / "model"))
+SPARE = [prompt_box.PromptBox(Instant(0), TOKENIZER, prompt="Once", base=Instant(1)) for _ in range(4)]
 TestPlaying = Playing.TestCase
 TestPlaying.settings = settings(
     max_examples=int(os.environ.get("CASES", 200)), stateful_step_count=12, deadline=None,
