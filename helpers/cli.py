@@ -130,7 +130,7 @@ def _train(options) -> None:
 
 def _prompt(options) -> None:
     from helpers import models
-    from helpers.generation import Sampling, encode_prompt, room, watch
+    from helpers.generation import LAST_SEED, Sampling, encode_prompt, room, watch
 
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
     sampling = Sampling(**{name: getattr(options, name) for name in names})
@@ -160,7 +160,7 @@ def _prompt(options) -> None:
             ids, cut = encode_prompt(tokenizer, wanted, room(model, sampling))
             if cut:
                 print(f"[The first {cut:,} tokens of the prompt do not fit and are left out.]")
-            prompt, sampling = wanted, replace(sampling, seed=sampling.seed + 1)
+            prompt, sampling = wanted, replace(sampling, seed=(sampling.seed + 1) % (LAST_SEED + 1))
             print(prompt, end="", flush=True)
             for token in watch(model, tokenizer, ids, used):
                 print(token.text, end="", flush=True)

@@ -9,6 +9,7 @@ import torch
 from helpers.errors import TutorialError
 
 ALTERNATIVES = 8  # shown for each token
+LAST_SEED = 10**15  # a browser counts exactly up to nine times that; the seed after it is 0
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Sampling:
 
     def __post_init__(self):
         for name, low, high in (("repetition_penalty", 0.1, 10), ("temperature", 0, 100), ("top_k", 0, 10**9),
-                                ("top_p", 1e-9, 1), ("max_new_tokens", 1, 10**6)):  # fmt: skip
+                                ("top_p", 1e-9, 1), ("max_new_tokens", 1, 10**6), ("seed", 0, LAST_SEED)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
                 raise TutorialError(f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}.")
 
     def __str__(self) -> str:
-        return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in asdict(self).items())
+        # 16 digits, or a long seed would be rounded
+        return ", ".join(f"{name.replace('_', ' ')} {value:.16g}" for name, value in asdict(self).items())
 
 
 def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: torch.Tensor) -> torch.Tensor:

@@ -6,21 +6,22 @@ computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes 
 
 import functools
 import html
-import json
 import threading
 import time
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, Textarea, VBox
 
 from helpers.errors import TutorialError
-from helpers.generation import ALTERNATIVES, Sampling, Token, encode_prompt, instead, room, watch
+from helpers.generation import ALTERNATIVES, LAST_SEED, Sampling, Token, encode_prompt, instead, room, watch
 from helpers.profiles import home, on_colab
-from helpers.texts import Text, markdown, page
-from helpers.widgets import show_widget, typed, with_slider
+from helpers.texts import Text, page, save
+from helpers.widgets import heard_while_busy, show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
+PATIENCE = 10  # seconds that a click waits for a text that is being stopped
 REDRAW = 0.05  # seconds between two drawings of a growing text
 WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
 DIALS = (  # a field of Sampling, the widget that sets it, its label, its range, and what it does
@@ -38,8 +39,8 @@ DIALS = (  # a field of Sampling, the widget that sets it, its label, its range,
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `show()` displays the box; `write(prompt)` does without, where no widget can be shown. `history` holds a list of
-    texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
+    `show()` displays the box. Where no widget can be shown, `write(prompt)` and `save()` do without. `history` holds a
+    list of texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
     """
 
     boxes = weakref.WeakSet()  # all there are, since only one writes at a time
@@ -76,7 +77,7 @@ class PromptBox:
         self.beside.layout.display = None if len(self.models) > 1 else "none"
         self.dials = {name: field(description=label, **limits) for name, field, label, limits, _ in DIALS}
         rows = [HBox([with_slider(self.dials[name]), HTML(meaning)], layout=ROW) for name, *_, meaning in DIALS]
-        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=10**9, description="seed", style=label)
+        self.dials["seed"] = self.seed = BoundedIntText(min=0, max=LAST_SEED, description="seed", style=label)
         self._set(sampling)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
         self.status, self.output = HTML(layout=WIDE), HTML(layout=WIDE)
@@ -99,10 +100,12 @@ class PromptBox:
     def show(self) -> None:
         """Display the box under the cell."""
         show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
+        heard_while_busy(self.stop)
 
-    def write(self, prompt: str, **settings) -> str:
+    def write(self, prompt: str, beside: bool = False, **settings) -> str:
         """What your model makes of `prompt`, once it is all written; `settings` are fields of `Sampling`, and stay.
 
+        Prints the seed, what of the prompt did not fit and, with `beside`, what the base model makes of it.
         Raises TutorialError for a blank prompt or an impossible setting.
         """
         self._set(replace(self._sampling(), **settings))
@@ -110,7 +113,14 @@ class PromptBox:
         with self.busy:
             self._stop_others()
             self.last_seed = None if "seed" in settings else self.last_seed  # a seed that is asked for is used
-            return str(self._write(prompt, ["your model"])[0])
+            run = self._write(prompt, list(self.models)[: 1 + beside])
+        if not run:
+            return ""
+        cut = f"; the first {run[0].cut:,} tokens of the prompt did not fit" if run[0].cut else ""
+        print(f"[seed {run[0].sampling.seed}{cut}]")
+        for text in run[1:]:
+            print(f"[{text.model}]\n{prompt}{text}\n")
+        return str(run[0])
 
     def _generate(self) -> None:
         self._start(typed(self.prompt), list(self.models)[: 1 + self.beside.value])
@@ -128,9 +138,14 @@ class PromptBox:
             self._start(text.prompt, [text.model], kept)
 
     def _start(self, prompt: str, models: list[str], kept: list[Token] = ()) -> None:
-        """Write in a thread, unless a text is being written or was written this moment."""
-        if time.monotonic() - self.ended < PAUSE or not self.busy.acquire(blocking=False):
+        """Write in a thread, unless a text is being written or came to its end this moment.
+
+        One that was stopped is in nobody's way: the click waits for the few steps that it still takes.
+        """
+        if not self.busy.acquire(timeout=PATIENCE if self.stopping.is_set() else 0):
             return
+        if time.monotonic() - self.ended < PAUSE and not self.stopping.is_set():
+            return self.busy.release()
         self._stop_others()
 
         def work():
@@ -145,7 +160,13 @@ class PromptBox:
             finally:
                 self.busy.release()
 
-        threading.Thread(target=work, daemon=True).start() if self.threaded else work()
+        if not self.threaded:
+            return work()
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError as error:  # the system gives no thread, so `work` cannot release it
+            self.busy.release()
+            self._say(f"The text could not be begun ({error}). Close other programs or notebooks, and try again.")
 
     def _stop_others(self) -> None:
         self.stopping.clear()
@@ -153,16 +174,22 @@ class PromptBox:
             box.stopping.set()
 
     def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Text]:
-        """Write a run: the models take turns, a token each. What there is stays when it is stopped."""
+        """Write a run: the models take turns, a token each. What there is stays when it is stopped.
+
+        Returns an empty list where it is stopped before it begins.
+        """
         ids, cut = encode_prompt(self.tokenizer, prompt, room(self.models[models[0]], self._sampling()))
-        if not self.keep.value and self.seed.value == self.last_seed:
-            self.seed.value += 1
-        self.last_seed, sampling = self.seed.value, self._sampling()
-        run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
         with self.turn:
-            self.history.append(run)
-            self.run, drawn = run, 0.0
-            self._say(f"Writing with seed {sampling.seed} …")
+            with self.display:
+                if self.stopping.is_set():  # while a long prompt was encoded, or another box came to its end
+                    return []
+                if not self.keep.value and self.seed.value == self.last_seed:
+                    self.seed.value = (self.seed.value + 1) % (LAST_SEED + 1)
+                self.last_seed, sampling = self.seed.value, self._sampling()
+                run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
+                self.history.append(run)
+                self.run, drawn = run, 0.0
+                self._say(f"Writing with seed {sampling.seed} …")
             streams = [watch(self.models[text.model], self.tokenizer, ids, sampling, text.tokens) for text in run]
             writing = list(zip(run, streams, strict=True))
             try:
@@ -195,8 +222,9 @@ class PromptBox:
 
     def _clear(self) -> None:
         self.prompt.value = ""
-        self._show([])  # before the stop: the thread shows how a text ends only while that is on display
-        self.stopping.set()
+        with self.display:  # both at once, or a text might begin in between, and be shown
+            self._show([])
+            self.stopping.set()
 
     def _step(self, by: int) -> None:
         place = self._place() + by
@@ -211,20 +239,22 @@ class PromptBox:
         if self.run:
             self.prompt.value = self.run[0].prompt
             self._set(self.run[0].sampling)
+            self.beside.value = len(self.run) > 1
             self.last_seed = None  # so that Generate writes with this seed, not with the next one
 
+    def save(self) -> Path:
+        """Write the history to two new files in `home()`, and return the path of the Markdown one.
+
+        Raises OSError where the disk is full or nothing may be written.
+        """
+        return save([text for run in self.history for text in run], home())
+
     def _save(self) -> None:
-        """Write the history to two new files in `home()`."""
-        texts = [text for run in self.history for text in run]
-        file = home() / f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}.md"
         try:
-            home().mkdir(parents=True, exist_ok=True)
-            file.write_text("\n".join(map(markdown, texts)), encoding="utf-8")
-            lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
-            file.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
-            self._say(f"Saved: {len(texts)} texts in {file} and the .jsonl file beside it.")
+            file = self.save()
+            self._say(f"Saved: {sum(map(len, self.history))} texts in {file} and the .jsonl file beside it.")
         except OSError as error:
-            self._say(f"The texts could not be written to {file} ({error.strerror}); free some space and save again.")
+            self._say(f"The texts could not be written to {home()} ({error.strerror}); free some space and save again.")
 
     def _chosen(self) -> tuple[Text | None, int]:
         """The text, and the place in it, of the token with the number in the field; a run's texts count on."""
@@ -253,12 +283,13 @@ class PromptBox:
 
     def _draw(self) -> None:
         """The run on display, the chosen token in a frame, and its alternatives."""
-        text, number = self._chosen()
-        self.inside.layout.display = None if text else "none"
-        self.output.value = page(self.run, self._name, text and text.tokens[number])
-        if text:
-            token = text.tokens[number]
-            what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
-            self.word.value = html.escape(what)
-            for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
-                button.description = f"{self._name(other)} {probability:.1%}"
+        with self.display:
+            text, number = self._chosen()
+            self.inside.layout.display = None if text else "none"
+            self.output.value = page(self.run, self._name, text and text.tokens[number])
+            if text:
+                token = text.tokens[number]
+                what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
+                self.word.value = html.escape(what)
+                for button, (other, probability) in zip(self.others, token.alternatives, strict=True):
+                    button.description = f"{self._name(other)} {probability:.1%}"

@@ -1,8 +1,11 @@
 """A text of the prompt box (lesson 06): what it came from, and how it is shown and saved."""
 
 import html
+import json
 import re
+import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from helpers.generation import Sampling, Token
 
@@ -52,3 +55,19 @@ def markdown(text: Text) -> str:
     whole = text.prompt + str(text)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", whole)), default=0))
     return f"{text.model}: {text.sampling}\n\n{fence}\n{whole}\n{fence}\n"
+
+
+def save(texts: list[Text], folder: Path) -> Path:
+    """Write `texts` to a new Markdown file in `folder`, whose path it returns, and a JSON Lines file beside it."""
+    lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
+    contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
+    name, number = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}", 1
+    file = folder / f"{name}.md"
+    folder.mkdir(parents=True, exist_ok=True)
+    while any(file.with_suffix(suffix).exists() for suffix in contents):  # saved within the same second
+        number += 1
+        file = folder / f"{name}_{number}.md"
+    for suffix, content in contents.items():
+        with file.with_suffix(suffix).open("x", encoding="utf-8") as new:
+            new.write(content)
+    return file

@@ -24,6 +24,15 @@ def show_widget(widget: ipywidgets.Widget, note: str) -> None:
     display({"application/vnd.jupyter.widget-view+json": view, "text/plain": note}, raw=True)
 
 
+def heard_while_busy(button: ipywidgets.Button) -> None:
+    """Let a click on `button` arrive while a cell runs, where the front end can send one: in JupyterLab.
+
+    It sends the click to a thread of the kernel's own. But ipykernel 7.4 turns it over to the thread that last changed
+    the button, which is the busy one; so that is forgotten. Call this once the button has been made and set.
+    """
+    vars(button.comm).pop("_reply_subshell_id", None)
+
+
 def typed(control: ipywidgets.ValueWidget):
     """The value of a control. A browser may send half an emoji, which no tokenizer takes: it becomes "?"."""
     value = control.value
@@ -98,9 +107,7 @@ class LivePlot(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         show_widget(self.box, "(Here the loss curves grow while the cell runs.)")
-        # JupyterLab sends a click to a thread of the kernel's own. But ipykernel 7.4 turns it over to the thread that
-        # last changed the button, which is this one, and busy; so let it forget.
-        vars(self.stop.comm).pop("_reply_subshell_id", None)
+        heard_while_busy(self.stop)
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.stopped:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from helpers import cli, data, models, profiles
-from helpers.generation import Token
+from helpers.generation import LAST_SEED, Token
 
 from .conftest import run
 from .test_scoring import by_hand
@@ -124,6 +125,12 @@ def test_settings_can_be_typed_between_prompts(typing):
     ), "else it is a prompt"
 
 
+def test_a_seed_that_is_none_gets_a_hint_and_the_last_is_followed_by_the_first(typing):
+    printed = typing(f":seed {2**64}", ":seed -1", "Once", f":seed {LAST_SEED}", "", "")
+    assert printed.count("seed must be from 0 to 1e+15, not") == 2
+    assert re.findall(r"\[seed (\d+)]", printed) == ["1", str(LAST_SEED), "0"]
+
+
 def test_a_long_prompt_and_a_broken_one_are_written_on(typing):
     assert "tokens of the prompt do not fit" in typing("one two three " * 100)
     assert "half ? an emoji" in typing("half \udc9f an emoji")
@@ -187,6 +194,7 @@ def test_own_text(tmp_path):
         (["evaluate", "good", "--stride", "300"], "The stride must be"),
         (["evaluate", "good", "--text", "{home}/one.txt"], "fewer than two tokens"),
         (["prompt", "good", "--temperature", "-1"], "temperature must be"),
+        (["prompt", "good", "--seed", "-1"], "seed must be"),
         (["prompt", "good"], "The prompt is empty"),
     ],
 )

@@ -112,7 +112,13 @@ def test_a_prompt_of_nothing_gets_a_sentence(micro_model, tokenizer, prompt):
         generation.generate(micro_model, tokenizer, prompt)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"max_new_tokens": 0}])
+@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"max_new_tokens": 0},
+                                   {"seed": -1}, {"seed": 2**64}])  # fmt: skip
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(TutorialError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+def test_a_long_seed_is_said_in_full():
+    assert str(Sampling()).endswith("temperature 0.8, top k 50, top p 0.95, max new tokens 80, seed 0")
+    assert str(Sampling(seed=generation.LAST_SEED)).endswith(f"seed {generation.LAST_SEED}")

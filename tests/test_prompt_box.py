@@ -1,18 +1,20 @@
 """The prompt box without a browser: every button, what must never break, and 200 random ways to play with it."""
 
+import functools
 import html
 import json
 import os
 import re
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from transformers import AutoTokenizer
 
 from helpers import generation, profiles, prompt_box
@@ -108,6 +110,14 @@ def test_a_seed_that_is_typed_is_used(box):
     assert [run[0].sampling.seed for run in box.history] == [0, 77, 78]
 
 
+def test_after_the_last_seed_comes_the_first(box):
+    box.seed.value = generation.LAST_SEED
+    click(box, box.generate)
+    click(box, box.again)
+    assert [run[0].sampling.seed for run in box.history] == [generation.LAST_SEED, 0]
+    assert texts(box)[0] != texts(box)[1]
+
+
 def test_the_dials_are_used(box):
     for name, value in (("max_new_tokens", 5), ("temperature", 0.0), ("top_k", 3), ("top_p", 0.5),
                         ("repetition_penalty", 1.3)):  # fmt: skip
@@ -172,6 +182,18 @@ def test_an_error_is_told_and_nothing_is_stuck(box, monkeypatch):
     assert len(texts(box)[0]) > 0 and len(texts(box)[-1]) > 0
 
 
+def test_a_thread_that_cannot_start_is_told_and_nothing_is_stuck(box, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        box.generate.click()
+    assert "can&#x27;t start new thread" in box.status.value
+    click(box, box.generate)
+    assert len(box.history) == 1
+
+
 def test_a_click_while_it_writes_is_ignored(box):
     begin_endless(box)
     box.generate.click()
@@ -187,6 +209,42 @@ def test_the_second_click_of_a_double_click_is_ignored_even_if_it_comes_late(box
     click(box, box.generate)
     click(box, box.generate)
     assert len(box.history) == 1
+
+
+def test_stop_is_heard_while_another_cell_runs(box, capsys):
+    """ipykernel 7.4 turns a click over to the thread that is named here: that of the cell."""
+    box.stop.comm._reply_subshell_id = None
+    box.show()
+    assert not hasattr(box.stop.comm, "_reply_subshell_id")
+
+
+def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, monkeypatch):
+    monkeypatch.setattr(prompt_box, "PAUSE", 10)
+    begin_endless(box)
+    step = threading.Lock()
+
+    def watch_slowly(*how):
+        for token in generation.watch(*how):
+            with step:
+                yield token
+
+    monkeypatch.setattr(prompt_box, "watch", watch_slowly)
+    box.stop.click()
+    settle(box)
+    box.generate.click()  # at once, and the text before has ended
+    wait_for(lambda: len(box.history) == 2)
+    with step:  # so that it has not ended yet
+        box.stop.click()
+        box._set(Sampling(max_new_tokens=3))
+        clicks = [threading.Thread(target=box.generate.click) for _ in range(2)]
+        for one in clicks:
+            one.start()
+        time.sleep(0.05)
+        assert len(box.history) == 2, "one at a time"
+    for one in clicks:
+        one.join(timeout=20)
+    settle(box)
+    assert [len(run[0].tokens) for run in box.history[2:]] == [3]
 
 
 def test_stop_keeps_what_there_is(box):
@@ -208,6 +266,27 @@ def test_clear_while_it_writes_stops_and_empties_and_the_history_stays(box):
     assert len(box.history) == 2
     click(box, box.back)
     assert shown(box) == "Once" + texts(box)[1], "Back leads to the last text"
+
+
+@pytest.mark.parametrize("name", ["stop", "clear"])
+def test_a_text_that_is_stopped_before_it_begins_leaves_nothing(box, monkeypatch, name):
+    click(box, box.generate)
+    before, encoded = (shown(box), box.status.value), threading.Event()
+
+    def encode_slowly(*how):
+        assert encoded.wait(20)
+        return generation.encode_prompt(*how)
+
+    monkeypatch.setattr(prompt_box, "encode_prompt", encode_slowly)
+    box.generate.click()
+    getattr(box, name).click()
+    if name == "clear":
+        before = shown(box), box.status.value
+        assert before[0] == ""
+    encoded.set()
+    settle(box)
+    assert (shown(box), box.status.value) == before
+    assert len(box.history) == 1 and box.seed.value == 0, "no seed is used up"
 
 
 def test_one_box_writes_at_a_time(micro_model, tokenizer):
@@ -336,6 +415,24 @@ def test_clear_at_the_moment_in_which_the_end_of_a_text_is_drawn(box, monkeypatc
     assert box.run == [] and shown(box) == "" and "tokens" not in box.status.value
 
 
+def test_clear_while_another_token_is_framed(box, monkeypatch):
+    click(box, box.generate)
+    page, clicks = prompt_box.page, []
+
+    def draw_slowly(run, *how):
+        drawn = page(run, *how)
+        if not clicks:
+            clicks.append(threading.Thread(target=box.clear.click))
+            clicks[0].start()
+            clicks[0].join(timeout=0.3)
+        return drawn
+
+    monkeypatch.setattr(prompt_box, "page", draw_slowly)
+    box.token.value = 3
+    clicks[0].join(timeout=60)
+    assert box.run == [] and shown(box) == ""
+
+
 def test_a_seed_that_write_is_given_is_used(box):
     assert box.write("Once", seed=3) == box.write("Once", seed=3) != box.write("Once")
     assert [run[0].sampling.seed for run in box.history] == [3, 3, 4]
@@ -373,6 +470,16 @@ def test_back_forward_and_restore(box):
     assert texts(box)[3] == texts(box)[2], "also of the text that was written last"
 
 
+def test_restore_knows_whether_the_base_model_wrote_beside(pair):
+    for ticked in (True, False):
+        pair.beside.value = ticked
+        click(pair, pair.generate)
+    for button, ticked in ((pair.back, True), (pair.forward, False)):
+        button.click()
+        pair.restore.click()
+        assert pair.beside.value == ticked
+
+
 def test_looking_back_while_it_writes(box):
     click(box, box.generate)
     begin_endless(box)
@@ -403,14 +510,33 @@ def test_the_history_is_saved(box, home):
     assert f"`````\n{prompt}{texts(box)[0]}\n`````" in markdown.read_text(encoding="utf-8")
 
 
+def test_two_saves_within_a_second_are_two_pairs_of_files(box, home, monkeypatch):
+    monkeypatch.setattr(prompt_box.time, "strftime", lambda _: "now")
+    (home / "prompt_box_now_2.jsonl").write_text("mine")
+    for _ in range(2):
+        click(box, box.generate)
+        box.saving.click()
+    names = sorted(path.name for path in home.iterdir())
+    assert names == ["prompt_box_now.jsonl", "prompt_box_now.md", "prompt_box_now_2.jsonl",
+                     "prompt_box_now_3.jsonl", "prompt_box_now_3.md"]  # fmt: skip
+    counts = [len((home / name).read_text(encoding="utf-8").splitlines()) for name in names if name.endswith("jsonl")]
+    assert counts == [1, 1, 2] and (home / "prompt_box_now_2.jsonl").read_text() == "mine"
+
+
 def test_a_full_disk_is_told(box, monkeypatch, home):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     click(box, box.generate)
-    monkeypatch.setattr(type(home), "write_text", full)
+    monkeypatch.setattr(type(home), "open", full)
     box.saving.click()
     assert "No space left on device" in box.status.value and "free some space" in box.status.value
+
+
+def test_saving_without_the_button_gives_the_path(box, home):
+    box.write("Once")
+    file = box.save()
+    assert texts(box)[0] in file.read_text(encoding="utf-8") and [*home.glob("*.md")] == [file]
 
 
 @pytest.mark.parametrize(
@@ -434,6 +560,20 @@ def test_the_context_is_used_up_to_the_text(box):
         assert box.run[0].cut == cut
     box.write("one two three " * 40, max_new_tokens=300)
     assert box.run[0].cut == len(ids) - 32, "half of the context at least"
+
+
+def test_write_tells_the_seed_and_what_did_not_fit(box, capsys):
+    box.write("Once", seed=3)
+    box.write("one two three " * 40)
+    cut = box.run[0].cut
+    assert capsys.readouterr().out == f"[seed 3]\n[seed 4; the first {cut} tokens of the prompt did not fit]\n"
+
+
+def test_write_beside_prints_the_base_models_text(pair, capsys):
+    yours = pair.write("Once", beside=True)
+    assert [yours, *texts(pair)[1:]] == texts(pair)
+    assert capsys.readouterr().out == f"[seed 0]\n[base model]\nOnce{texts(pair)[1]}\n\n"
+    assert len(pair.history[0]) == 2 and pair.write("Once") and len(pair.run) == 1
 
 
 def test_settings_in_write_stay_and_widen_the_dials(box):
@@ -465,36 +605,50 @@ def test_the_first_token_comes_at_once():
 
 
 BUTTONS = "generate again stop clear back forward restore".split()
+MEGABYTE = "a word and " * 90_000
 
 
 class Playing(RuleBasedStateMachine):
     """Any order of clicks on two boxes of one notebook: nothing is stuck, nothing is lost, nothing becomes markup."""
 
+    which = st.integers(0, 1)
+
     def __init__(self):
         super().__init__()
         prompt_box.PAUSE = 0
-        self.lengths = [0, 0]
+        self.lengths, self.left = [0, 0], []
 
     @initialize(colab=st.booleans())
     def open(self, colab):
-        self.boxes = BOXES  # made once: forty widgets take longer than a round of clicks
-        for box in self.boxes:
-            box.history.clear()
-            box.prompt.value, box.last_seed, box.threaded = "Once", None, not colab
-            box._set(Sampling(max_new_tokens=4))
-            box._show([])
+        self.colab, self.spare, self.boxes = colab, list(SPARE), [None, None]
+        for which in range(2):
+            self.run_the_cell(which)
 
-    which = st.integers(0, 1)
+    def run_the_cell(self, which):
+        """A new box in place of the one before, which may be writing. (Made once: its widgets take too long.)"""
+        box = self.boxes[which] = self.spare.pop()
+        box.history.clear()
+        box.prompt.value, box.last_seed, box.threaded = "Once", None, not self.colab
+        box.keep.value = box.beside.value = False
+        box._set(Sampling(max_new_tokens=4))
+        box._show([])
+        self.lengths[which] = 0
 
-    @rule(
-        which=which, prompt=st.one_of(st.text(max_size=80), st.sampled_from([NASTY, "", " ", "\ud83d", "\x00\x1b[1m"]))
-    )
+    @precondition(lambda self: self.spare)
+    @rule(which=which)
+    def run_the_cell_again(self, which):
+        self.left.append(self.boxes[which])
+        self.run_the_cell(which)
+        click(self.boxes[which], self.boxes[which].generate)
+        assert len(self.boxes[which].history) == 1
+
+    prompts = st.one_of(st.text(max_size=80), st.sampled_from([NASTY, MEGABYTE, "", " ", "\ud83d", "\x00\x1b[1m"]))
+
+    @rule(which=which, prompt=prompts)
     def type(self, which, prompt):
         self.boxes[which].prompt.value = prompt
 
-    @rule(
-        which=which, name=st.sampled_from("generate again stop clear back forward restore".split()), twice=st.booleans()
-    )
+    @rule(which=which, name=st.sampled_from(BUTTONS), twice=st.booleans())
     def press(self, which, name, twice):
         for _ in range(1 + twice):
             getattr(self.boxes[which], name).click()
@@ -526,6 +680,28 @@ class Playing(RuleBasedStateMachine):
         self.boxes[which].write("Once")
         assert len(self.boxes[which].history) > before
 
+    @rule(which=which)
+    def save(self, which):
+        box = self.boxes[which]
+        least = sum(map(len, box.history))
+        box.saving.click()
+        file = Path(re.search(r"in (.*) and the \.jsonl", html.unescape(box.status.value))[1])
+        lines = file.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+        assert least <= len([json.loads(line)["text"] for line in lines]) <= sum(map(len, box.history))
+        for written in (file, file.with_suffix(".jsonl")):
+            written.unlink()
+
+    @precondition(lambda self: self.colab)
+    @rule(which=which, steps=st.integers(0, 4))
+    def interrupt(self, which, steps):
+        box = self.boxes[which]
+        box.prompt.value, runs = "Once", len(box.history)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Instant, "steps", steps)
+            box.generate.click()
+        assert "Stopped." in box.status.value or len(box.run[0].tokens) <= steps
+        assert not box.busy.locked() and len(box.history) == runs + 1
+
     @invariant()
     def nothing_is_lost_and_nothing_is_markup(self):
         for number, box in enumerate(getattr(self, "boxes", [])):
@@ -536,7 +712,7 @@ class Playing(RuleBasedStateMachine):
             assert "broke off" not in box.status.value, box.status.value
 
     def teardown(self):
-        for box in getattr(self, "boxes", []):
+        for box in getattr(self, "boxes", []) + self.left:
             box.stop.click()
             assert box.busy.acquire(timeout=20), "a box is stuck"
             box.busy.release()
@@ -550,17 +726,31 @@ class Instant:
     """A model that takes no time: what follows depends on the last token alone. Now and then it ends a text."""
 
     config, device = new_micro_model().config, torch.device("cpu")
+    steps = 10**9  # until somebody interrupts
 
     def __init__(self, seed):
         self.table = 3 * torch.randn(64, 4096, generator=torch.Generator().manual_seed(seed))
 
     def __call__(self, input_ids, past_key_values, use_cache):
+        Instant.steps -= 1
+        if Instant.steps < 0:
+            raise KeyboardInterrupt
         logits = self.table[input_ids[:, -1:] % 64]  # (1, 1, vocab)
         return SimpleNamespace(logits=logits, past_key_values=None)
 
 
-TOKENIZER = AutoTokenizer.from_pretrained(profiles.BUNDLED / "model")
-BOXES = [prompt_box.PromptBox(Instant(0), TOKENIZER, prompt="Once", base=Instant(1)) for _ in range(2)]
+class Remembering:
+    """A tokenizer that encodes a text only once: a megabyte takes it half a second."""
+
+    def __init__(self, tokenizer):
+        self.decode, self.encode = tokenizer.decode, functools.cache(tokenizer.__call__)
+
+    def __call__(self, text, **options):
+        return self.encode(text, **options)
+
+
+TOKENIZER = Remembering(AutoTokenizer.from_pretrained(profiles.BUNDLED / "model"))
+SPARE = [prompt_box.PromptBox(Instant(0), TOKENIZER, prompt="Once", base=Instant(1)) for _ in range(4)]
 TestPlaying = Playing.TestCase
 TestPlaying.settings = settings(
     max_examples=int(os.environ.get("CASES", 200)), stateful_step_count=12, deadline=None,
