@@ -61,12 +61,10 @@ def save(texts: list[Text], folder: Path) -> Path:
     """Write `texts` to a new Markdown file in `folder`, whose path it returns, and a JSON Lines file beside it."""
     lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
     contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
-    name, number = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}", 1
-    file = folder / f"{name}.md"
+    name = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    before = len(list(folder.glob(f"{name}*.md")))  # saved within the same second
+    file = folder / f"{name}{f'_{before + 1}' if before else ''}.md"
     folder.mkdir(parents=True, exist_ok=True)
-    while any(file.with_suffix(suffix).exists() for suffix in contents):  # saved within the same second
-        number += 1
-        file = folder / f"{name}_{number}.md"
     for suffix, content in contents.items():
         with file.with_suffix(suffix).open("x", encoding="utf-8") as new:
             new.write(content)

@@ -151,36 +151,18 @@ def ensure_model(profile: Profile, callbacks=()):
 def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
     never = 10**9  # Milestones decides when to evaluate and save
     return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=plan.steps,
-        per_device_train_batch_size=profile.rows_at_once,
-        gradient_accumulation_steps=accumulation(profile),
-        learning_rate=profile.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=round(profile.warmup * plan.steps),
-        weight_decay=profile.weight_decay,
-        use_cpu=profile.device == "cpu",
-        fp16=profile.precision == "fp16",
-        torch_compile=profile.compile,
-        seed=profile.seed,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # a loss that is not a number must be seen, not replaced
-        eval_strategy="steps",
-        eval_steps=never,
-        save_strategy="steps",
-        save_steps=never,
+        output_dir=str(folder), max_steps=plan.steps, seed=profile.seed,
+        per_device_train_batch_size=profile.rows_at_once, gradient_accumulation_steps=accumulation(profile),
+        learning_rate=profile.learning_rate, lr_scheduler_type="linear",
+        warmup_steps=round(profile.warmup * plan.steps), weight_decay=profile.weight_decay,
+        use_cpu=profile.device == "cpu", fp16=profile.precision == "fp16", torch_compile=profile.compile,
+        dataloader_pin_memory=profile.device == "cuda", ddp_find_unused_parameters=False, remove_unused_columns=False,
+        logging_steps=1, logging_nan_inf_filter=False,  # a loss that is not a number must be seen, not replaced
+        eval_strategy="steps", eval_steps=never, save_strategy="steps", save_steps=never,
         save_total_limit=2,  # the best and the newest; with 1, Trainer deletes the newest where a run is stopped
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        dataloader_pin_memory=profile.device == "cuda",
-        ddp_find_unused_parameters=False,
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-        log_level_replica="error",
-    )
+        load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False,
+        report_to="none", disable_tqdm=True, log_level="error", log_level_replica="error",
+    )  # fmt: skip
 
 
 def _plan_of(folder: Path, checkpoint, model, blocks, validation_tokens, profile: Profile, settings: dict) -> Plan:
@@ -208,24 +190,12 @@ def _summary(trainer: Trainer, plan: Plan, profile: Profile, resumed: int | None
     steps = state.best_global_step or state.global_step
     before, after = plan.validation_loss_before, state.best_metric
     return {
-        "profile": profile.name,
-        "model": profile.model_name,
-        "dataset": profile.dataset,
-        "device": profile.device,
-        "precision": profile.precision,
-        "processes": process_count(),
-        "epochs": round(profile.epochs * steps / plan.full_steps, 4),
-        "steps": steps,
-        "tokens_seen": steps * per_step,
-        "seconds": None,
-        "tokens_per_second": round(state.log_history[-1]["tokens_per_second"], 1),
-        "train_loss_first": sum(losses[:edge]) / edge,
-        "train_loss_last": sum(losses[-edge:]) / edge,
-        "validation_loss_before": before,
-        "validation_loss_after": after,
-        "perplexity_before": models.perplexity(before),
-        "perplexity_after": models.perplexity(after),
-        "validation_tokens": plan.scored_tokens,
-        "resumed_from_step": resumed,
-        "stopped_early": None,
-    }
+        "profile": profile.name, "model": profile.model_name, "dataset": profile.dataset,
+        "device": profile.device, "precision": profile.precision, "processes": process_count(),
+        "epochs": round(profile.epochs * steps / plan.full_steps, 4), "steps": steps, "tokens_seen": steps * per_step,
+        "seconds": None, "tokens_per_second": round(state.log_history[-1]["tokens_per_second"], 1),
+        "train_loss_first": sum(losses[:edge]) / edge, "train_loss_last": sum(losses[-edge:]) / edge,
+        "validation_loss_before": before, "validation_loss_after": after,
+        "perplexity_before": models.perplexity(before), "perplexity_after": models.perplexity(after),
+        "validation_tokens": plan.scored_tokens, "resumed_from_step": resumed, "stopped_early": None,
+    }  # fmt: skip

@@ -16,6 +16,7 @@ GPT-2 has its real size and random weights, which are as fast as the true ones.
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -139,7 +140,7 @@ def quality(seeds=(1, 2, 3)) -> None:
             torch.manual_seed(seed)
             with tempfile.TemporaryDirectory() as folder:
                 if name == "ours":
-                    training.home = lambda folder=folder: Path(folder)
+                    os.environ["GPT2_TUTORIAL_HOME"] = folder
                     profile = replace(tiny, epochs=1, seed=seed, dropout=dropout)
                     steps = training.train(model, tokenizer, tokens, validation, profile, Path(folder) / "out")["steps"]
                 else:
@@ -184,7 +185,7 @@ def run_ours(profile, model, tokenizer, train_tokens, validation_tokens, steps: 
     part, watch = train_tokens[: (steps + 3) * per_step], watcher()
     with tempfile.TemporaryDirectory() as folder:
         profile = replace(profile, epochs=1)
-        training.home = lambda: Path(folder)
+        os.environ["GPT2_TUTORIAL_HOME"] = folder
         training.train(
             model, tokenizer, part, validation_tokens[: profile.block], profile, Path(folder) / "out",
             [widgets.LivePlot(), watch],
