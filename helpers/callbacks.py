@@ -141,19 +141,16 @@ class Deadline(TrainerCallback):
 class ProgressBar(TrainerCallback):
     """A tqdm bar with losses, learning rate and tokens a second, and above it a line for each validation.
 
-    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt.
+    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt. One process shows it.
     """
 
     def __init__(self, sample: Callable[[torch.nn.Module], str] | None = None):
         self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
 
     def on_train_begin(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="training")
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="training")
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.bar is None:
-            return
         if "loss" in logs:
             self.shown |= {"loss": f"{logs['loss']:.2f}", "smoothed": f"{self.smooth(logs['loss']):.2f}"}
             self.shown["learning rate"] = f"{logs['learning_rate']:.1e}"
@@ -162,8 +159,6 @@ class ProgressBar(TrainerCallback):
         self.bar.set_postfix(self.shown)
 
     def on_evaluate(self, args, state, control, model, metrics, **kwargs):
-        if self.bar is None:
-            return
         line = f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}"
         line += f", perplexity {metrics['eval_perplexity']:,.2f}"
         if self.sample:
@@ -174,5 +169,4 @@ class ProgressBar(TrainerCallback):
         self.bar.write(line, file=sys.stderr)
 
     def on_train_end(self, args, state, control, **kwargs):
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()

@@ -69,13 +69,6 @@ def discard(folder: Path) -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
-def discard_later(checkpoint: Path) -> None:
-    """Delete the newer checkpoints of its run: `Trainer` keeps the two newest, and would delete its own for them."""
-    for other in checkpoint.parent.glob("checkpoint-*"):
-        if step_of(other) > step_of(checkpoint):
-            discard(other)
-
-
 def step_of(checkpoint: Path) -> int:
     """The optimizer steps that were taken before it was written."""
     return int(checkpoint.name.split("-")[1])

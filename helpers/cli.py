@@ -116,7 +116,7 @@ def _train(options) -> None:
         return
     before = generate(model, tokenizer, SAMPLE_PROMPT) if first else ""
     bar = ProgressBar(lambda model: generate(model, tokenizer, SAMPLE_PROMPT, Sampling(max_new_tokens=16)))
-    summary = training.train(model, tokenizer, *tokens, profile, output, [bar], options.resume or True)
+    summary = training.train(model, tokenizer, *tokens, profile, output, [bar] * first, options.resume or True)
     if not first:
         return
     for name, text in (("Before", before), ("After", generate(model, tokenizer, SAMPLE_PROMPT))):

@@ -7,17 +7,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from helpers.errors import TutorialError
 from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile, is_first_process, reach_hub
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
-    from transformers import PreTrainedTokenizerBase
 
 SPLITS = ("train", "validation", "test")
 TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
@@ -29,8 +24,8 @@ def bar(items, what: str):
     return tqdm(items, what, delay=2, leave=False, disable=not (sys.stderr.isatty() and is_first_process()))
 
 
-def load_splits(profile: Profile) -> "DatasetDict":
-    """The profile's dataset: three splits with one column, `text`, one row a line of an article.
+def load_splits(profile: Profile):
+    """The profile's dataset, a `DatasetDict`: three splits with one column, `text`, one row a line of an article.
 
     Raises TutorialError where the Hub is needed and cannot be reached.
     """
@@ -61,7 +56,7 @@ def validation_texts(profile: Profile) -> list[str]:
     return articles(list(load_splits(profile)["validation"]["text"]))
 
 
-def prepare(profile: Profile, tokenizer: "PreTrainedTokenizerBase", texts: list[str] | None = None):
+def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
     """Two streams of tokens: for training, with end-of-text after each article, and for validation, as it stands.
 
     Of your own `texts`, the last tenth is for validation. Raises TutorialError where they are too short for that.
@@ -155,7 +150,7 @@ def _read(file: Path) -> list[str]:
     return [text for text in table["text"] if isinstance(text, str)]
 
 
-def tokenize(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str], ending: int | None = None) -> np.ndarray:
+def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids, shape (tokens,); after each text the token `ending`, if given.
 
     No special tokens are added. A few texts at a time, into a compact array, two bytes a token where the vocabulary

@@ -6,7 +6,6 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +13,6 @@ import torch
 from helpers.data import bar
 from helpers.errors import TutorialError
 from helpers.profiles import MODEL_FOLDER, OR_TINY, Profile, choose, home, reach_hub
-
-if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
@@ -112,7 +108,7 @@ def trained_on(name: str | Path | None = None) -> Profile:
     return profile
 
 
-def token_losses(model: "GPT2LMHeadModel", ids: torch.Tensor) -> torch.Tensor:
+def token_losses(model, ids: torch.Tensor) -> torch.Tensor:
     """The loss of each token of `ids` (batch, length) but the first, in nats: shape (batch, length - 1).
 
     Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
@@ -153,7 +149,7 @@ def _rows_at_once(device: torch.device, vocabulary: int) -> int:
 
 
 @torch.no_grad()
-def score(model: "GPT2LMHeadModel", ids: np.ndarray, block: int, stride: int | None = None):
+def score(model, ids: np.ndarray, block: int, stride: int | None = None):
     """Sum of token losses in nats, and the number of tokens scored, over a stream `ids` (tokens,).
 
     Window k starts at token k * stride and is at most `block` long. Each token is scored once, in the

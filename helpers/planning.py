@@ -33,9 +33,10 @@ class Plan:
         if self.seconds_per_step is None or self.steps == self.full_steps:
             return f"Training all {self.steps:,} steps."
         full, share = self.full_steps * self.seconds_per_step, self.steps / self.full_steps
+        time = f"{full / 3600:.1f} hours" if full > 5400 else f"{full / 60:.1f} minutes"
         return (
             f"A step takes {self.seconds_per_step:.2f} s here, so all {self.full_steps:,} steps would take "
-            f"{_duration(full)}. Training {self.steps:,} steps, {share:.1%} of them, fits the budget."
+            f"{time}. Training {self.steps:,} steps, {share:.1%} of them, fits the budget."
         )
 
 
@@ -122,7 +123,3 @@ def share_batch(profile: Profile) -> Profile:
 def accumulation(profile: Profile) -> int:
     """How many batches of `rows_at_once` rows make one optimizer step."""
     return max(1, profile.batch_size // (profile.rows_at_once * process_count()))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"

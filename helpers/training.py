@@ -76,10 +76,11 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     folder = checkpoints.run_folder(settings, output)
     checkpoint = checkpoints.find_checkpoint(folder, settings, None if resume is True else resume) if resume else None
     folder = checkpoint.parent if checkpoint else folder
-    if checkpoint and is_first_process():
-        checkpoints.discard_later(checkpoint)
-    plan = _plan_of(folder, checkpoint, model, blocks, validation_tokens, profile, settings)
     resumed = checkpoints.step_of(checkpoint) if checkpoint else None
+    for other in folder.glob("checkpoint-*") if checkpoint and is_first_process() else ():
+        if checkpoints.step_of(other) > resumed:  # Trainer keeps the two newest, and would delete its own for it
+            checkpoints.discard(other)
+    plan = _plan_of(folder, checkpoint, model, blocks, validation_tokens, profile, settings)
     if is_first_process():
         print(f"Going on from step {resumed:,} of {plan.steps:,}." if checkpoint else plan, flush=True)
 

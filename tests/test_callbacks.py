@@ -26,7 +26,6 @@ def test_a_terminal_shows_figures_and_what_the_model_writes(capsys):
         return "a lamp\n"
 
     bar, state, control = callbacks.ProgressBar(sample), TrainerState(max_steps=10), TrainerControl()
-    state.is_world_process_zero = True
     bar.on_train_begin(None, state, control)
     for step, logs in enumerate(LOGS, start=1):
         state.global_step = min(step, 2)
@@ -40,16 +39,6 @@ def test_a_terminal_shows_figures_and_what_the_model_writes(capsys):
     told = capsys.readouterr()
     assert "step 2: validation loss 3.5000, perplexity 33.12; 'a lamp\\n'" in told.err
     assert told.out == ""
-
-
-def test_only_the_first_process_shows_a_bar(capsys):
-    bar, state, control = callbacks.ProgressBar(), TrainerState(max_steps=10), TrainerControl()
-    state.is_world_process_zero = False
-    bar.on_train_begin(None, state, control)
-    bar.on_log(None, state, control, logs=LOGS[0])
-    bar.on_evaluate(None, state, control, None, LOGS[2])
-    bar.on_train_end(None, state, control)
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("logs", [{"loss": math.nan}, {"loss": math.inf}, {"eval_loss": math.nan}], ids=str)
