@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from .conftest import ROOT
+from .conftest import ROOT, run
 
 FOLDERS_OF_CODE = ("helpers/**", "notebooks", "tests/**")
 CODE = sorted([ROOT / "conftest.py", *(path for folder in FOLDERS_OF_CODE for path in ROOT.glob(f"{folder}/*.py"))])
@@ -100,6 +100,14 @@ def test_these_rules_see_what_they_should(code, bad):
 def test_the_helpers_start_no_other_program(path):
     modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
     assert not modules & {"subprocess", "multiprocessing", "pty", "fcntl", "msvcrt", "resource", "pwd"}
+
+
+def test_what_windows_has_no_letters_for_can_be_printed_into_a_file(tmp_path):
+    """Its encoding for files and pipes, cp1252 in Europe, has neither arrows nor emoji."""
+    short = tmp_path / "→ 🙂.txt"
+    short.write_text("a short text", encoding="utf-8")
+    done = run("train", "--text", short, home=tmp_path, PYTHONIOENCODING="cp1252")
+    assert short.name in done.stdout and "use a longer text" in done.stderr, done.stderr
 
 
 def test_file_names_hold_on_any_system():
