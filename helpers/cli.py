@@ -106,7 +106,7 @@ def _train(options) -> None:
     if texts:
         profile = replace(profile, dataset="own text: " + ", ".join(options.text))
     say(profile, flush=True)
-    model, tokenizer = models.base(profile)
+    model, tokenizer = models.base(profile, data=texts is None)
     tokens = data.prepare(profile, tokenizer, texts)
     done = training.finished(output, training.settings_of(profile, *tokens))
     if done and not options.resume:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,10 +78,26 @@ def _why_not(source: str | Path, error: Exception) -> str:
         return f"The model in {source} is incomplete or broken ({reason}); delete the folder and make it again."
     if reason == "SafetensorError":  # a file came, but not all of it
         return f"The downloaded weights of {source} are incomplete ({reason}); delete them from HF_HOME and run again."
+    if cut := next((name for name in _causes(error) if name in _CUT), None):
+        return f"The download of {source} broke off ({cut}): check the connection and run this again{OR_TINY}."
     return (
         f"{source} could not be fetched from the Hugging Face Hub ({reason}): check the connection and run this "
         f"again{OR_TINY}."
     )
+
+
+# Of a connection that is lost half way, in the libraries that huggingface_hub has used to talk to the Hub.
+_CUT = {
+    "ChunkedEncodingError", "ConnectionResetError", "IncompleteRead", "ReadError", "ReadTimeout", "ReadTimeoutError",
+    "RemoteProtocolError",
+}  # fmt: skip
+
+
+def _causes(error: BaseException | None) -> Iterator[str]:
+    """The name of an error, of the one that it came from, and so on."""
+    while error:
+        yield type(error).__name__
+        error = error.__cause__ or error.__context__
 
 
 def model_folder(name: str | Path | None = None) -> Path:
@@ -241,8 +257,8 @@ def _finish_replacing(folder: Path) -> None:
         old.replace(folder)
 
 
-def base(profile: Profile):
-    """The profile's model before fine-tuning, ready to train, and its tokenizer."""
+def base(profile: Profile, data: bool = True):
+    """The profile's model before fine-tuning, ready to train, and its tokenizer; without `data`, for your own text."""
     if profile.name == "gpt2":
-        reach_hub()
+        reach_hub(data)
     return load(profile.model, profile.device, profile.dropout)
