@@ -21,9 +21,11 @@ def start():
     """Report the machine and the profile, and return the profile. Each lesson's first cell calls this."""
     import platform
 
-    from helpers.profiles import choose
+    from helpers.profiles import choose, use_cache
 
     profile = choose()
+    if profile.name == "gpt2":
+        use_cache()
     print(f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPU cores")
     print(f"P{str(profile)[1:]}")
     return profile
