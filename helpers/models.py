@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -209,7 +210,7 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
     """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
 
     `describe` gives the summary, after the weights were written: it tells the time that took, too. Raises
-    TutorialError for a folder that holds anything but a model of ours, and for a full disk.
+    TutorialError for a folder that holds anything but a model of ours or cannot be moved, and for a full disk.
     """
     check_replaceable(folder)
     new, old = _beside(folder, "new"), _beside(folder, "replaced")
@@ -224,11 +225,29 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         shutil.rmtree(new, ignore_errors=True)
         reason = error.strerror or error
         raise TutorialError(f"The model could not be written to {folder} ({reason}); free some space.") from error
+    for pause in (0.1, 1.0, None):  # seconds; meanwhile a virus scanner lets go, or a reader puts the old model back
+        try:
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                folder.replace(old)
+            new.replace(folder)
+            break
+        except OSError as error:  # on Windows, where a program that has loaded the old model keeps its file open
+            _finish_replacing(folder)
+            if pause is None:
+                raise TutorialError(_not_replaced(folder, new, error)) from error
+            time.sleep(pause)
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _not_replaced(folder: Path, new: Path, error: OSError) -> str:
+    """What to do where the old model could not be moved away: the new one goes to a name of its own."""
+    with contextlib.suppress(OSError):
+        new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
+    return (
+        f"{folder} could not be replaced ({error.strerror or error}), maybe since a notebook or program has its model "
+        f"open; the new model is in {new}: use it there, or close them and rename it."
+    )
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -254,7 +273,8 @@ def _finish_replacing(folder: Path) -> None:
     """After a kill between the two renames of `save`, put the old model back in its place."""
     old = _beside(folder, "replaced")
     if old.exists() and not folder.exists():
-        old.replace(folder)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            old.replace(folder)
 
 
 def base(profile: Profile, data: bool = True):
