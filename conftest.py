@@ -17,6 +17,9 @@ def pytest_configure(config):
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_scratch / "hypothesis")
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    # What a lesson's own line calls and will not be there much longer is an error in its kernel. (__main__: the cells)
+    kinds = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
+    os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}:__main__" for kind in kinds)
     for name in ("GPT2_TUTORIAL_MINUTES", "GPT2_TUTORIAL_DEVICE", "HF_DATASETS_CACHE"):
         os.environ.pop(name, None)
 

@@ -124,10 +124,7 @@ class Divergence(TrainerCallback):
 
 
 class Deadline(TrainerCallback):
-    """Ends a run that has used its budget up, since a machine can get slower after it was measured.
-
-    What is left to do then, a step, an evaluation and a checkpoint, takes about a tenth of the budget.
-    """
+    """Ends a run that has used its budget up, since a machine can get slower after it was measured."""
 
     def __init__(self, clock: Clock, seconds: float, stop: StopRequest):
         self.clock, self.seconds, self.stop = clock, seconds, stop
@@ -159,8 +156,8 @@ class ProgressBar(TrainerCallback):
         self.bar.set_postfix(self.shown)
 
     def on_evaluate(self, args, state, control, model, metrics, **kwargs):
-        line = f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}"
-        line += f", perplexity {metrics['eval_perplexity']:,.2f}"
+        loss, perplexity = metrics["eval_loss"], metrics["eval_perplexity"]
+        line = f"step {state.global_step:,}: validation loss {loss:.4f}, perplexity {perplexity:,.2f}"
         if self.sample:
             was_training = model.training
             model.eval()  # no dropout while it writes

@@ -55,8 +55,7 @@ def find_checkpoint(folder: Path, settings: dict, named: str | None = None) -> P
         theirs = {}
     different = sorted(name for name in settings if theirs.get(name) != settings[name])
     if different:
-        names = ", ".join(different)
-        raise TutorialError(f"{checkpoint} comes from a run with another {names}; use the same settings.")
+        raise TutorialError(f"{checkpoint} is of a run with another {', '.join(different)}; use the same settings.")
     return checkpoint
 
 

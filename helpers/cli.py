@@ -28,11 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m helpers",
-        description="Fine-tune GPT-2, play with it, and measure it.",
-        epilog="Environment: GPT2_TUTORIAL_PROFILE, GPT2_TUTORIAL_MINUTES, GPT2_TUTORIAL_DEVICE, "
-        "GPT2_TUTORIAL_HOME (where everything goes; relative model folders are taken from there).",
-    )
+        prog="python -m helpers", description="Fine-tune GPT-2, play with it, and measure it.", epilog=(
+            "Environment: GPT2_TUTORIAL_PROFILE, GPT2_TUTORIAL_MINUTES, GPT2_TUTORIAL_DEVICE, "
+            "GPT2_TUTORIAL_HOME (where everything goes; relative model folders are taken from there)."))  # fmt: skip
     commands = parser.add_subparsers(required=True, metavar="train | prompt | evaluate | download")
 
     train = commands.add_parser("train", help="fine-tune a model", description=(
@@ -108,7 +106,7 @@ def _train(options) -> None:
     if texts:
         profile = replace(profile, dataset="own text: " + ", ".join(options.text))
     say(profile, flush=True)
-    model, tokenizer = models.base(profile)
+    model, tokenizer = models.base(profile, data=texts is None)
     tokens = data.prepare(profile, tokenizer, texts)
     done = checkpoints.finished(output, checkpoints.settings_of(profile, *tokens))
     if done and not options.resume:

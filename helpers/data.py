@@ -136,11 +136,8 @@ def _read(file: Path) -> list[str]:
             raise TutorialError(f"{file} is not UTF-8 text; save it as UTF-8 in your editor and try again.") from error
     import pandas
 
-    readers = {
-        ".csv": pandas.read_csv,
-        ".jsonl": functools.partial(pandas.read_json, lines=True),
-        ".parquet": pandas.read_parquet,
-    }
+    readers = {".csv": pandas.read_csv, ".jsonl": functools.partial(pandas.read_json, lines=True),
+               ".parquet": pandas.read_parquet}  # fmt: skip
     try:
         table = readers[file.suffix.lower()](file)
     except Exception as error:  # each reader has errors of its own

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,20 +78,21 @@ def _why_not(source: str | Path, error: Exception) -> str:
     if reason == "SafetensorError":  # a file came, but not all of it
         return f"The downloaded weights of {source} are incomplete ({reason}); delete them from HF_HOME and run again."
     return (
-        f"{source} could not be fetched from the Hugging Face Hub ({reason}): check the connection and run this "
-        f"again{OR_TINY}."
+        f"{source} could not be fetched from the Hugging Face Hub, or not all of it ({reason}): check the connection "
+        f"and run this again{OR_TINY}."
     )
 
 
 def model_folder(name: str | Path | None = None) -> Path:
     """Where a model is saved and looked for: `fine_tuned_gpt2` in `home()`; a relative `name` is taken from there."""
-    return home() / Path(name or MODEL_FOLDER).expanduser()
+    folder = home() / Path(name or MODEL_FOLDER).expanduser()
+    _finish_replacing(folder)
+    return folder
 
 
 def load_fine_tuned(name: str | Path | None = None, device: str = "cpu"):
     """The model and tokenizer in a model folder, as `load` gives them. Raises TutorialError where there is none."""
     folder = model_folder(name)
-    _finish_replacing(folder)
     if not (folder / "config.json").is_file():
         raise TutorialError(f"There is no model in {folder}; train one with: python -m helpers train")
     return load(folder, device)
@@ -196,7 +198,7 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
     """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
 
     `describe` gives the summary, after the weights were written: it tells the time that took, too. Raises
-    TutorialError for a folder that holds anything but a model of ours, and for a full disk.
+    TutorialError for a folder that holds anything but a model of ours or cannot be moved, and for a full disk.
     """
     check_replaceable(folder)
     new, old = _beside(folder, "new"), _beside(folder, "replaced")
@@ -211,11 +213,23 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         shutil.rmtree(new, ignore_errors=True)
         reason = error.strerror or error
         raise TutorialError(f"The model could not be written to {folder} ({reason}); free some space.") from error
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for pause in (0.1, 1.0, 0.0):  # seconds; meanwhile a virus scanner lets go, or a reader puts the old model back
+        try:
+            if folder.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                folder.replace(old)
+            new.replace(folder)
+            return shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:  # on Windows, where a program that has loaded the old model keeps its file open
+            _finish_replacing(folder)
+            reason = error.strerror or error
+            time.sleep(pause)
+    with contextlib.suppress(OSError):
+        new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
+    raise TutorialError(
+        f"{folder} could not be replaced ({reason}), maybe since a notebook or program has its model open; the new "
+        f"model is in {new}: use it there, or close them and rename it."
+    )
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -241,11 +255,12 @@ def _finish_replacing(folder: Path) -> None:
     """After a kill between the two renames of `save`, put the old model back in its place."""
     old = _beside(folder, "replaced")
     if old.exists() and not folder.exists():
-        old.replace(folder)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            old.replace(folder)
 
 
-def base(profile: Profile):
-    """The profile's model before fine-tuning, ready to train, and its tokenizer."""
+def base(profile: Profile, data: bool = True):
+    """The profile's model before fine-tuning, ready to train, and its tokenizer; without `data`, for your own text."""
     if profile.name == "gpt2":
-        reach_hub()
+        reach_hub(data)
     return load(profile.model, profile.device, profile.dropout, profile.attention)

@@ -17,6 +17,7 @@ NAMES = ("auto", "tiny", "gpt2")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 GPT2 = "openai-community/gpt2"
+GPT2_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")
 BUNDLED = Path(__file__).parent / "bundled"
 HAS_TINY = (BUNDLED / "model").is_dir()  # the one-file editions for Colab come without it
@@ -154,34 +155,41 @@ def _auto() -> tuple[str, str]:
     return "tiny", "the Hugging Face Hub does not answer, and GPT-2 is not on this machine"
 
 
-def reach_hub() -> None:
-    """Make sure that GPT-2 and WikiText-2 can be had, from the cache or from the Hub; raise TutorialError if not.
+def reach_hub(data: bool = True) -> None:
+    """Make sure that GPT-2 and, with `data`, WikiText-2 can be had, from the cache or from the Hub.
 
-    With both in the cache, the Hub is not asked for anything: no waiting, and no connection needed.
+    Raises TutorialError if not.
     """
-    if cached():
-        from huggingface_hub import constants
-
-        os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
-        constants.HF_HUB_OFFLINE = True  # for those that are
-        if hub := sys.modules.get("transformers.utils.hub"):
-            hub._is_offline_mode = True  # the copy that transformers 4 keeps
-    elif not _hub_answers():
+    if not use_cache(data) and not _hub_answers():
         raise TutorialError(
-            f"{GPT2} and WikiText-2 could not be fetched from the Hugging Face Hub, which does not answer: check "
-            f"the connection and run this again{OR_TINY}."
+            f"{GPT2}{' and WikiText-2' * data} could not be fetched from the Hugging Face Hub, which does not answer: "
+            f"check the connection and run this again{OR_TINY}."
         )
 
 
-def cached() -> list[Path]:
-    """The folders of GPT-2 and WikiText-2 in Hugging Face's cache; an empty list unless both are there."""
+def use_cache(data: bool = True) -> bool:
+    """Where all that `cached` looks for is there, ask the Hub for nothing from now on: no waiting, no connection."""
+    if not cached(data):
+        return False
+    from huggingface_hub import constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
+    constants.HF_HUB_OFFLINE = True  # for those that are
+    if hub := sys.modules.get("transformers.utils.hub"):
+        hub._is_offline_mode = True  # the copy that transformers 4 keeps
+    return True
+
+
+def cached(data: bool = True) -> list[Path]:
+    """The folders of GPT-2 and, with `data`, WikiText-2 in Hugging Face's cache; an empty list unless all is there."""
     from huggingface_hub import constants, try_to_load_from_cache
 
-    weights = try_to_load_from_cache(GPT2, "model.safetensors")
+    files = [try_to_load_from_cache(GPT2, name) for name in GPT2_FILES]
     folder = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
     prepared = Path(folder, WIKITEXT[0].replace("/", "___"), WIKITEXT[1])
-    both = isinstance(weights, str) and any(prepared.glob("*/*/dataset_info.json"))
-    return [Path(weights).parents[2], prepared] if both else []  # of .../snapshots/COMMIT/model.safetensors
+    if not all(isinstance(file, str) for file in files) or data and not any(prepared.glob("*/*/dataset_info.json")):
+        return []
+    return [Path(files[0]).parents[2], *[prepared] * data]  # of .../snapshots/COMMIT/model.safetensors
 
 
 def _hub_answers() -> bool:

@@ -18,6 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from helpers import print_utf8
 from notebooks.editions import ROOT, edition
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -92,4 +93,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    print_utf8()
     sys.exit(main())

@@ -31,7 +31,7 @@ Colab brings all the packages. (The repository's README says how to install the 
         ),
         (
             "So `requirements.txt` lists exact\nversions.",
-            "So the next cell\nlists those that this page was made for: Colab's of August 2026.",
+            "So the next cell\nlists those that this page was made for: Colab's of the summer of 2026.",
         ),
         (
             'listed = Path("../requirements.txt") ... flags=re.MULTILINE))',
@@ -150,8 +150,9 @@ DRIVE = {
         """\
 ## Keep it
 
-A Colab session takes its files along when it ends. To keep the model, tick the box (or write `True`) and run the cell:
-it asks for your permission, and copies the folder to your Google Drive, half a gigabyte. Lesson 06 fetches it there.\
+A Colab session takes its files along when it ends, and lesson 06 has a machine of its own. To keep the model, tick the
+box (or write `True`) and run the cell: it asks for your permission, and copies the folder to your Google Drive, half a
+gigabyte. Lesson 06 fetches it there.\
 """,
         """\
 #@title Copy the model to your Google Drive
@@ -170,8 +171,9 @@ print("The model is on your Drive." if KEEP else "The model is only in this sess
     "06": (
         "profile = start()",
         """\
-Did lesson 05 put your model on your Google Drive? Then tick the box (or write `True`) and run the cell; it asks for
-your permission. If there is no model, GPT-2 writes as it was published.\
+On Colab each page has a machine of its own, so the model that you trained on lesson 05's page is not here: if you kept
+it on your Google Drive, tick the box (or write `True`) and run the cell, which asks for your permission; if not, train
+again on that page, in a few minutes on a GPU, and keep it. Without it, GPT-2 writes as it was published.\
 """,
         """\
 #@title Fetch the model of lesson 05 from your Google Drive

@@ -7,6 +7,7 @@ Each runs in a kernel of its own, in an empty folder, with a stub of `google.col
 import os
 import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +20,7 @@ from notebooks.colab_edits import EDITS
 from notebooks.editions import edition as make_edition
 
 from .hub import Hub, make_repos
-from .test_hub import OURS
+from .test_hub import NOBODY, OURS
 
 ROOT = NOTEBOOKS.parent
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -92,7 +93,15 @@ def hub(tmp_path_factory):
         yield hub
 
 
-def execute(edition: Path, folder: Path, hub: Hub, **environment: str) -> str:
+@pytest.fixture(scope="module")
+def filled(hub, tmp_path_factory):
+    """An HF_HOME that one connected run has filled: lesson 04, which reads the model and the data."""
+    folder = tmp_path_factory.mktemp("connected")
+    execute(COLAB / "04_load_model.ipynb", folder, hub.url)
+    return folder / "hf"
+
+
+def execute(edition: Path, folder: Path, endpoint: str, **environment: str) -> str:
     """Run all of an edition in an empty folder, `vm`, as on a fresh Colab; all that it printed."""
     for name, text in STUB.items():
         file = folder / "stub" / name
@@ -101,7 +110,7 @@ def execute(edition: Path, folder: Path, hub: Hub, **environment: str) -> str:
     (folder / "vm").mkdir()
     outside = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     ours = {
-        "PYTHONPATH": str(folder / "stub"), "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"),
+        "PYTHONPATH": str(folder / "stub"), "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"),
         "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "GPT2_TUTORIAL_MINUTES": "0.1", "GPT2_TUTORIAL_DEVICE": "cpu",
     }  # fmt: skip
@@ -118,7 +127,7 @@ def execute(edition: Path, folder: Path, hub: Hub, **environment: str) -> str:
 
 @each_edition
 def test_an_edition_runs_in_an_empty_folder(edition, tmp_path, hub):
-    printed = execute(edition, tmp_path, hub)
+    printed = execute(edition, tmp_path, hub.url)
     assert "Profile gpt2 (the Hugging Face Hub answers): openai-community/gpt2" in printed
     left = {path.name for path in (tmp_path / "vm").iterdir()}
     assert left == {"helpers"} | ({"fine_tuned_gpt2", "checkpoints"} if edition.stem.startswith("05") else set())
@@ -126,10 +135,31 @@ def test_an_edition_runs_in_an_empty_folder(edition, tmp_path, hub):
         assert re.search(r"GPT-2 as published.* run lesson 05, .*Drive", printed)
 
 
+# Three of the six, since each takes ten seconds; 04 asks transformers for the model before any helper does.
+@pytest.mark.parametrize("edition", ["03_tokenize", "04_load_model", "06_generate"])
+def test_an_edition_runs_with_the_cable_out(edition, tmp_path, filled):
+    printed = execute(COLAB / f"{edition}.ipynb", tmp_path, NOBODY, HF_HOME=str(filled))
+    assert "Profile gpt2 (its files are on this machine): openai-community/gpt2" in printed
+    assert not re.search("Retrying|Using the latest cached", printed), "nobody asks for a Hub that is not needed"
+
+
+@pytest.mark.skipif(Path(sys.prefix).name != ".venv-colab", reason="these versions are for make test-colab")
+def test_the_versions_are_those_of_colab():
+    listed = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "tests/colab.txt").read_text(encoding="utf-8"), re.M))
+    found = {name: metadata.version(name).split("+")[0] for name in listed}  # torch has its build behind a +
+    assert len(listed) > 20 and found == listed
+
+
 def test_tiny_asked_for_where_it_did_not_travel(tmp_path, hub):
     with pytest.raises(Exception, match="This notebook came without the profile tiny") as error:
-        execute(COLAB / "01_install.ipynb", tmp_path, hub, GPT2_TUTORIAL_PROFILE="tiny")
+        execute(COLAB / "01_install.ipynb", tmp_path, hub.url, GPT2_TUTORIAL_PROFILE="tiny")
     assert "profile = start()" in str(error.value), "the first cell of the lesson says it"
+
+
+def test_lesson_06_says_why_the_model_of_05_is_not_there_and_how_to_get_it():
+    prose = [" ".join(cell.source.split()) for cell in make_edition(NOTEBOOKS / "06_generate.ipynb").cells]
+    [sentence] = [text for text in prose if "each page has a machine of its own" in text]
+    assert "kept it on your Google Drive" in sentence and "train again on that page" in sentence
 
 
 def test_the_model_goes_to_drive_and_comes_back(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,9 @@ import logging
 import re
 import warnings
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from helpers import data, generation, models, profiles, training
 
@@ -86,3 +88,22 @@ def test_a_warning_at_a_line_of_the_helpers_is_an_error(module):
     for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, UserWarning):
         with pytest.raises(kind):
             warnings.warn_explicit("old", kind, "models.py", 1, module=module)
+
+
+def test_a_warning_at_a_line_of_a_lesson_is_an_error():
+    """In the kernels that nbval starts, and those of the editions for Colab: conftest.py sets PYTHONWARNINGS."""
+    cell = """
+import warnings
+
+caught = []
+for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+    try:
+        warnings.warn("old", kind)
+    except kind as error:
+        caught.append(type(error).__name__)
+print(caught)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    [printed] = notebook.cells[0].outputs
+    assert printed.text == "['DeprecationWarning', 'PendingDeprecationWarning', 'FutureWarning']\n"

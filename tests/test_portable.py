@@ -3,11 +3,16 @@
 import ast
 import json
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from .conftest import ROOT
+from helpers import models
+from helpers.errors import TutorialError
+
+from .conftest import ROOT, run
 
 FOLDERS_OF_CODE = ("helpers/**", "notebooks", "tests/**")
 CODE = sorted([ROOT / "conftest.py", *(path for folder in FOLDERS_OF_CODE for path in ROOT.glob(f"{folder}/*.py"))])
@@ -100,6 +105,84 @@ def test_these_rules_see_what_they_should(code, bad):
 def test_the_helpers_start_no_other_program(path):
     modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
     assert not modules & {"subprocess", "multiprocessing", "pty", "fcntl", "msvcrt", "resource", "pwd"}
+
+
+def test_what_windows_has_no_letters_for_can_be_printed_into_a_file(tmp_path):
+    """Its encoding for files and pipes, cp1252 in Europe, has neither arrows nor emoji."""
+    short = tmp_path / "→ 🙂.txt"
+    short.write_text("a short text", encoding="utf-8")
+    done = run("train", "--text", short, home=tmp_path, PYTHONIOENCODING="cp1252")
+    assert short.name in done.stdout and "use a longer text" in done.stderr, done.stderr
+
+
+def model_that_writes(text: str) -> SimpleNamespace:
+    """A stand-in for a model, or for a tokenizer, of one file."""
+    return SimpleNamespace(save_pretrained=lambda folder: (folder / "config.json").write_text(text, encoding="utf-8"))
+
+
+def save(folder: Path, text: str) -> None:
+    models.save(model_that_writes(text), model_that_writes(text), folder, dict, {})
+
+
+def read(folder: Path) -> str:
+    return (folder / "config.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def renames(monkeypatch):
+    """Windows' way with a folder: renaming it raises where `refused(folder)` says that something in it is open."""
+    rename, refused = Path.replace, {"if": lambda path: False}
+
+    def replace(path, target):
+        if refused["if"](path):
+            raise PermissionError(13, "Access is denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(models.time, "sleep", lambda seconds: None)
+    return refused
+
+
+def test_a_model_that_a_notebook_has_open_stays_and_the_new_one_is_kept(tmp_path, renames):
+    folder = tmp_path / "model"
+    save(folder, "old")
+    renames["if"] = lambda path: path == folder
+    with pytest.raises(TutorialError, match="could not be replaced .*Access is denied.* the new model is in ") as error:
+        save(folder, "new")
+    kept = Path(re.search(r"new model is in (.+): use it there", str(error.value))[1])
+    assert (read(folder), read(kept)) == ("old", "new")
+    assert sorted(tmp_path.iterdir()) == sorted([folder, kept])
+
+
+def test_a_new_model_that_a_virus_scanner_reads_is_not_lost(tmp_path, renames):
+    folder = tmp_path / "model"
+    save(folder, "old")
+    renames["if"] = lambda path: path.name == ".model.new"
+    with pytest.raises(TutorialError, match=r"the new model is in .*\.model\.new: use it there"):
+        save(folder, "new")
+    assert (read(folder), read(tmp_path / ".model.new")) == ("old", "new")
+
+
+def test_a_reader_between_the_two_renames_does_not_spoil_them(tmp_path, renames):
+    folder, calls = tmp_path / "model", []
+
+    def reader_comes(path):
+        if path.name == ".model.new" and not calls:
+            calls.append(path)
+            models._finish_replacing(folder)  # puts the old model back, where the new one is about to go
+        return False
+
+    save(folder, "old")
+    renames["if"] = reader_comes
+    save(folder, "new")
+    assert calls and read(folder) == "new" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_reader_that_is_late_between_the_two_renames_raises_nothing(tmp_path, renames):
+    (tmp_path / ".model.replaced").mkdir()
+    renames["if"] = lambda path: True
+    with pytest.raises(TutorialError, match="There is no model in"):
+        models.load_fine_tuned(tmp_path / "model")
 
 
 def test_file_names_hold_on_any_system():

@@ -357,6 +357,7 @@ def test_a_model_is_replaced_as_a_whole_or_not_at_all(go, home, tokenizer, micro
 def test_a_kill_between_the_two_renames_loses_nothing(go, home):
     go()
     (home / "model").rename(home / ".model.replaced")
+    assert (models.model_folder("model") / models.SUMMARY).is_file(), "whoever looks for it"
     assert models.load_fine_tuned("model")
     assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
 

@@ -31,15 +31,37 @@ def test_the_readme_has_the_table():
     assert with_row(readme, ["cell"] * 6) != readme
 
 
+# What Ctrl-C in the third step does.
+STOPPED = """
+import runpy, signal, sys
+from helpers import callbacks
+
+class Stopped(callbacks.ProgressBar):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+callbacks.ProgressBar = Stopped
+runpy.run_module("tests.verify_gpt2", run_name="__main__")
+"""
+
+
 def test_the_whole_verification_against_the_stand_in(tmp_path):
     make_repos(tmp_path / "hub")
     readme, home = tmp_path / "README.md", tmp_path / "home"
     readme.write_text(TABLE, encoding="utf-8")
     with Hub(tmp_path / "hub") as hub:
         where = {"endpoint": hub.url, "hf_home": tmp_path / "hf_home", "home": home}
-        settings = {"GPT2_TUTORIAL_MINUTES": "0.2", "GPT2_TUTORIAL_DEVICE": "cpu"}
+        # Windows' encoding for pipes, which has no arrow
+        settings = {"GPT2_TUTORIAL_MINUTES": "1", "GPT2_TUTORIAL_DEVICE": "cpu", "PYTHONIOENCODING": "cp1252"}
+        stopped = python("-c", STOPPED, str(readme), **where, **settings)
+        assert stopped.returncode == 1, stopped.stderr
+        assert stopped.stderr.splitlines()[-1].startswith("error: The training was stopped, so no row was written")
+        assert readme.read_text(encoding="utf-8") == TABLE
         done = python("-m", "tests.verify_gpt2", str(readme), **where, **settings)
     assert done.returncode == 0, done.stderr
+    assert "Going on from step 3 of " in done.stdout
+    assert done.stdout.count(" → ") == 3, "printed as it stands in the row"
     machine, versions, trained, *pairs = readme.read_text(encoding="utf-8").splitlines()[4].strip("| ").split(" | ")
     assert "CPU cores" in machine and "torch 2" in versions
     assert versions.endswith(f"files from {hub.url}"), "nobody takes a stand-in's figures for GPT-2's"

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 
-from helpers import checkpoints, data, models, planning, profiles, training
+from helpers import checkpoints, data, models, planning, print_utf8, profiles, training
 from helpers.callbacks import ProgressBar
 from helpers.cli import SAMPLE_PROMPT
+from helpers.errors import TutorialError
 from helpers.evaluation import evaluate
 from helpers.generation import generate
 
@@ -59,7 +60,7 @@ def perplexities(model, ids) -> tuple[float, float]:
 
 
 def main(readme: Path = README) -> None:
-    """Do all of it, and write the row."""
+    """Do all of it, and write the row. Raises TutorialError where the training was stopped: half of it is no result."""
     with_row(readme.read_text(encoding="utf-8"), [""] * 6)  # raises now, not after hours of training
     profile = profiles.choose("gpt2")
     profile = planning.share_batch(replace(profile, minutes=profiles.budget()))  # no budget unless one is asked for
@@ -74,6 +75,8 @@ def main(readme: Path = README) -> None:
         model, _ = models.load_fine_tuned(output, profile.device)
     else:
         summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()])
+    if summary["stopped_early"]:
+        raise TutorialError("The training was stopped, so no row was written; start this again, and it goes on.")
     texts.append(generate(model, tokenizer, SAMPLE_PROMPT))
     after = perplexities(model, test)
     for when, text in zip(("Before", "After"), texts, strict=True):
@@ -89,4 +92,8 @@ def main(readme: Path = README) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    print_utf8()
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except TutorialError as error:
+        sys.exit(f"error: {error}")
