@@ -2,8 +2,8 @@
 
 import sys
 
-from helpers import print_utf8
+import helpers
 from helpers.cli import main
 
-print_utf8()
+helpers.print_utf8()
 sys.exit(main())
