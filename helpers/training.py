@@ -143,7 +143,7 @@ def ensure_model(profile: Profile, callbacks=()):
         return *load_fine_tuned(device=profile.device), f"This is the model that you fine-tuned, of profile {theirs}."
     model, tokenizer = models.base(profile)
     if profile.name == "gpt2":
-        why = "run lesson 05, or (on Colab, where a new session starts empty) copy fine_tuned_gpt2 back from your Drive"
+        why = "run lesson 05 (on Colab, where each page has a machine of its own, fetch it from your Drive)"
         return model, tokenizer, f"This is GPT-2 as published; for a model of your own, {why}."
     train(model, tokenizer, *prepare(profile, tokenizer), profile, folder, callbacks)
     return model, tokenizer, "There was no fine-tuned model yet, so it was trained just now, as in lesson 05."
