@@ -1,16 +1,18 @@
 """Sampling against the library's own filters, and text that arrives whole."""
 
 import itertools
+import json
+import time
 
 import pytest
 import torch
 from transformers import generation as library
 
-from helpers import generation
+from helpers import generation, plots, widgets
 from helpers.errors import TutorialError
 from helpers.generation import Sampling
 
-from .conftest import new_micro_model
+from .conftest import ROOT, new_micro_model
 
 GREEDY = Sampling(temperature=0, max_new_tokens=40)
 
@@ -122,3 +124,30 @@ def test_impossible_settings_are_refused(wrong):
 def test_a_long_seed_is_said_in_full():
     assert str(Sampling()).endswith("temperature 0.8, top k 50, top p 0.95, max new tokens 80, seed 0")
     assert str(Sampling(seed=generation.LAST_SEED)).endswith(f"seed {generation.LAST_SEED}")
+
+
+def test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms(capsys):
+    """The cell itself, on a distribution as long as the bundled one.
+
+    In seconds of this thread: those that other programs take do not count.
+    """
+    cells = json.loads((ROOT / "notebooks" / "06_generate.ipynb").read_text(encoding="utf-8"))["cells"]
+    [cell] = [source for cell in cells if "explorer = " in (source := "".join(cell["source"]))]
+    logits = 3 * torch.randn(4096, generator=torch.Generator().manual_seed(0)).sort(descending=True).values
+
+    def reshaped(logits, temperature=1.0, top_k=0, top_p=1.0):
+        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        return generation.next_token_probabilities(logits, sampling, seen=torch.arange(0))
+
+    lesson = {"plots": plots, "widgets": widgets, "reshaped": reshaped, "logits": logits, "ten": torch.arange(10),
+              "names": [f"' {place}'" for place in range(15)]}  # fmt: skip
+    exec(cell, lesson)
+    *rows, picture = lesson["explorer"].children
+    temperature, _ = rows[0].children
+    seconds = []
+    for step in range(10):
+        before, began = picture.value, time.thread_time()
+        temperature.value = 0.5 + step / 10
+        seconds.append(time.thread_time() - began)
+        assert picture.value != before
+    assert min(seconds) < 0.1, seconds

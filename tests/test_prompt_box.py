@@ -21,6 +21,7 @@ from helpers import generation, profiles, prompt_box
 from helpers.errors import TutorialError
 from helpers.generation import Sampling
 
+from .benchmarks.generation import measure
 from .conftest import new_micro_model
 
 NASTY = "<script>alert(1)</script> & <img src=x onerror=alert(1)> &lt;b&gt; **bold** `code` $x^2$"
@@ -582,24 +583,19 @@ def test_settings_in_write_stay_and_widen_the_dials(box):
     assert box.dials["top_p"].value == 0.95
 
 
-def test_the_first_token_comes_at_once():
-    """Within 150 ms with the bundled model; the best of three, since machines are shared."""
-    tokenizer = AutoTokenizer.from_pretrained(profiles.BUNDLED / "model")
+def test_the_first_token_comes_at_once_and_streaming_costs_little():
+    """With the bundled model; the best of the rounds, since machines are shared."""
     from helpers.models import load
 
-    model, _ = load(profiles.BUNDLED / "model")
-    box = prompt_box.PromptBox(model, tokenizer, prompt=" = Lighthouse = \n")
-    waits = []
-    for _ in range(3):
-        began = time.perf_counter()
-        box.generate.click()
-        count = len(waits)
-        while not (len(box.history) > count and box.history[-1][0].tokens):
-            time.sleep(0.001)
-        waits.append(time.perf_counter() - began)
-        box.stop.click()
-        settle(box)
-    assert min(waits) < 0.15
+    model, tokenizer = load(profiles.BUNDLED / "model")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other, and for other programs, and that counts as work
+    first, seconds = measure(model, tokenizer, tokens=40, rounds=6, pause=0, clock=time.process_time)
+    torch.set_num_threads(threads)
+    assert min(first) < 0.15
+    ratios = [box / plain for box, plain in zip(seconds["box"], seconds["plain"], strict=True)]
+    # About 1.07 on a machine at rest; beside other programs, anything from 0.9 to 1.4.
+    assert min(ratios) < 1.25, ratios
 
 
 BUTTONS = "generate again stop clear back forward restore".split()
