@@ -513,7 +513,7 @@ def test_the_history_is_saved(box, home):
 
 def test_two_saves_within_a_second_are_two_pairs_of_files(box, home, monkeypatch):
     monkeypatch.setattr(prompt_box.time, "strftime", lambda _: "now")
-    (home / "prompt_box_now_2.jsonl").write_text("mine")
+    (home / "prompt_box_now_2.jsonl").write_text("mine", encoding="utf-8")
     for _ in range(2):
         click(box, box.generate)
         box.saving.click()
@@ -521,7 +521,7 @@ def test_two_saves_within_a_second_are_two_pairs_of_files(box, home, monkeypatch
     assert names == ["prompt_box_now.jsonl", "prompt_box_now.md", "prompt_box_now_2.jsonl",
                      "prompt_box_now_3.jsonl", "prompt_box_now_3.md"]  # fmt: skip
     counts = [len((home / name).read_text(encoding="utf-8").splitlines()) for name in names if name.endswith("jsonl")]
-    assert counts == [1, 1, 2] and (home / "prompt_box_now_2.jsonl").read_text() == "mine"
+    assert counts == [1, 1, 2] and (home / "prompt_box_now_2.jsonl").read_text(encoding="utf-8") == "mine"
 
 
 def test_a_full_disk_is_told(box, monkeypatch, home):
