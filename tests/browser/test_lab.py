@@ -142,6 +142,10 @@ def test_run_all(page, lab, name):
     assert page.locator(".jp-OutputArea", has_text="Error displaying widget").count() == 0
     assert page.locator(".jp-Dialog").count() == 0
     picture(page, name.removesuffix(".ipynb"))
+    explorers = page.locator(".jp-OutputArea .widget-vbox").locator("visible=true")
+    if name[:2] in ("02", "03", "06"):
+        assert explorers.count()
+        assert unnamed(explorers)[0] == [], "a screen reader has nothing to say of them"
     if name.startswith("02"):
         browse_the_articles(page)
     if name.startswith("03"):
@@ -233,7 +237,7 @@ class Box:
         self.widget = self.widget.locator("visible=true").nth(number)
         self.widget.scroll_into_view_if_needed()
         self.prompt = self.widget.locator("textarea")
-        self.before = self.text()
+        self.before, self.told = self.text(), ""
 
     def text(self):
         return "".join(self.widget.locator("div[style*='pre-wrap']").all_inner_texts())
@@ -255,8 +259,9 @@ class Box:
             self.page.wait_for_timeout(50)
 
     def wait_for_another_text(self):
-        self.wait(lambda: self.text() != self.before and self.status().startswith("Text"))
-        self.before = self.text()
+        self.wait(lambda: self.text() != self.before and self.status() != self.told)
+        self.wait(lambda: self.status().startswith("Text"))
+        self.before, self.told = self.text(), self.status()
         self.page.wait_for_timeout(350)  # longer than a double click
         return self.before
 
@@ -391,39 +396,82 @@ def test_the_prompt_box(page, boxes):
     assert not page.get_by_text("Error displaying widget").count()
 
 
+def tab_to(page, name):
+    """Press Tab until the control of this name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if name in page.evaluate(NAMES + "names(document.activeElement)"):
+            return
+    raise AssertionError(f"the keyboard does not reach {name}")
+
+
 def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
     box, _ = boxes
     page.set_viewport_size({"width": 800, "height": 1000})
     box.prompt.focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("The ship", delay=30)
-    reached = []
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        name = page.evaluate("document.activeElement.innerText || document.activeElement.type || ''").strip()
-        reached.append(name)
-        if name == "Generate":
-            page.keyboard.press("Space")
-            assert box.wait_for_another_text().startswith("The ship")
-        if name == "Regenerate":
-            page.keyboard.press("Enter")
-            box.wait_for_another_text()
-        if name == "Save":
-            page.keyboard.press("Space")
-            break
-    box.wait(lambda: "Saved: 2 texts" in box.status())
-    assert {"Generate", "Regenerate", "Stop", "Clear", "Back", "Forward", "Restore", "number"} <= set(reached)
+    tab_to(page, "Generate")
+    page.keyboard.press("Space")
+    assert box.wait_for_another_text().startswith("The ship")
+    tab_to(page, "Regenerate")
+    page.keyboard.press("Enter")
+    box.wait_for_another_text()
+
+    tab_to(page, "length")
+    page.keyboard.type("300")
+    page.keyboard.press("Shift+Tab")  # back over the beginning: Generate
+    while "Generate" not in page.evaluate(NAMES + "names(document.activeElement)"):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    box.wait(lambda: box.status().startswith("Writing"))
+    box.wait(lambda: box.text() != box.before and len(box.text()) > 60)
+    tab_to(page, "Stop")
+    page.keyboard.press("Space")
+    box.wait_for_another_text()
+    tokens = box.widget.locator("div[style*='pre-wrap'] span").count()
+    assert 2 < tokens < 300, "stopped in the middle"
+
+    tab_to(page, "Token")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    third = box.widget.locator("div[style*='pre-wrap'] span").nth(2)
+    box.wait(lambda: "outline" in third.get_attribute("style"))
+    tab_to(page, "Take this token instead, and go on from there")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    box.wait_for_another_text()
+    assert "continued from token 3" in box.status()
+    for name in ("Back", "Forward", "Restore", "Save"):
+        tab_to(page, name)
+        page.keyboard.press("Space")
+    box.wait(lambda: "Saved: 4 texts" in box.status())
     box.widget.scroll_into_view_if_needed()
     picture(page, "prompt_box_800")
 
 
+# What a screen reader may say of a control: its text, its title, its label (U+200B where ipywidgets was given none).
+NAMES = """const names = control => [control.innerText, control.title, control.getAttribute('aria-label'),
+    ...[...control.labels || []].map(label => label.textContent.replaceAll('\\u200b', ''))
+    ].map(name => name?.trim()).filter(Boolean);
+"""
+
+
+def unnamed(part):
+    """The controls in this part of a page that a screen reader has nothing to say of; how many it holds."""
+    controls = part.locator("button, textarea, input, select").locator("visible=true")
+    return controls.evaluate_all(
+        "controls => {" + NAMES + "return controls.filter(one => !names(one).length).map(one => one.outerHTML)}"
+    ), controls.count()
+
+
 def test_every_control_of_the_prompt_box_has_a_name(page, boxes):
     box, _ = boxes
-    unnamed = box.widget.locator("button, textarea, input").evaluate_all(
-        """controls => controls.filter(control => control.offsetParent &&
-            !(control.innerText.trim() || control.title || control.getAttribute('aria-label') ||
-              [...control.labels || []].some(label => label.innerText.trim()))).map(control => control.outerHTML)"""
-    )
-    assert unnamed == []
-    for name in ("length", "temperature", "top-k", "top-p", "repetition", "seed"):
+    before = unnamed(box.widget)
+    box.press("Generate")
+    box.wait_for_another_text()
+    after = unnamed(box.widget)
+    assert before[0] == after[0] == []
+    assert after[1] == before[1] + 9, "the field Token and eight alternatives"
+    for name in ("length", "temperature", "top-k", "top-p", "repetition", "seed", "Token"):
         assert box.field(name).count() == 1, "a slider's handle can be given no name, so a field stands beside it"
