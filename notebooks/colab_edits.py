@@ -140,7 +140,7 @@ nearly anything can follow, even the favourite's share is small.""",
     ],
     "06": [
         ("**You need** the helpers beside this notebook and, best of all,", "**You need**, best of all,"),
-        ("![The prompt box, ... and no box,", "If you see no box,"),  # pictures stay in the repository
+        ("![The prompt box, ... and no box?", "No box?"),  # pictures stay in the repository
     ],
 }
 
