@@ -420,16 +420,17 @@ def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
 
     tab_to(page, "length")
     page.keyboard.type("300")
-    page.keyboard.press("Shift+Tab")  # back over the beginning: Generate
-    while "Generate" not in page.evaluate(NAMES + "names(document.activeElement)"):
-        page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Space")
-    box.wait(lambda: box.status().startswith("Writing"))
-    box.wait(lambda: box.text() != box.before and len(box.text()) > 60)
-    tab_to(page, "Stop")
-    page.keyboard.press("Space")
-    box.wait_for_another_text()
-    tokens = box.widget.locator("div[style*='pre-wrap'] span").count()
+    texts, tokens = 2, 300
+    while tokens == 300 and texts < 6:  # a busy browser may press Stop too late
+        texts += 1
+        while "Generate" not in page.evaluate(NAMES + "names(document.activeElement)"):
+            page.keyboard.press("Shift+Tab")  # back over the beginning
+        page.keyboard.press("Space")
+        box.wait(lambda: box.text() != box.before and box.status() != box.told and len(box.text()) > 60)
+        tab_to(page, "Stop")
+        page.keyboard.press("Space")
+        box.wait_for_another_text()
+        tokens = box.widget.locator("div[style*='pre-wrap'] span").count()
     assert 2 < tokens < 300, "stopped in the middle"
 
     tab_to(page, "Token")
@@ -445,7 +446,7 @@ def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
     for name in ("Back", "Forward", "Restore", "Save"):
         tab_to(page, name)
         page.keyboard.press("Space")
-    box.wait(lambda: "Saved: 4 texts" in box.status())
+    box.wait(lambda: f"Saved: {texts + 1} texts" in box.status())
     box.widget.scroll_into_view_if_needed()
     picture(page, "prompt_box_800")
 
