@@ -50,6 +50,9 @@ def lab(folder):
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
                "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    answered = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    answered.parent.mkdir(parents=True)  # else JupyterLab asks whether it may bring news, on top of the page
+    answered.write_text('{"fetchNews": "false"}', encoding="utf-8")
     with open(folder / "log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
