@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from accelerate import PartialState
@@ -84,8 +85,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     if is_first_process():
         print(f"Going on from step {resumed:,} of {plan.steps:,}." if checkpoint else plan, flush=True)
 
-    # The last step of an epoch is filled up with the first rows: so every step has a whole batch, which one process
-    # or several share alike.
+    # An epoch's last step is filled up with the first rows: a whole batch, for one process or several alike.
     rows = [row % len(blocks) for row in range(-(-len(blocks) // profile.batch_size) * profile.batch_size)]
     # Else Trainer takes GPT-2 for a model that divides its loss by a token count that Trainer hands it: the library's
     # own loss comes out as (block - 1) / block of the true one, and ours would not be averaged over a step's batches.
@@ -94,6 +94,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     watchers = [clock, Divergence(), Milestones(plan.steps, plan.evaluations), stop]
     if profile.minutes:
         watchers.append(Deadline(clock, 60 * profile.minutes, stop))
+    os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)  # transformers leaves it there after a run with compile
     with quiet():
         arguments = _arguments(profile, plan, folder)
         arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer multiplies the batch by the number of GPUs
@@ -134,8 +135,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
 def ensure_model(profile: Profile, callbacks=()):
     """The fine-tuned model, its tokenizer, and a sentence on where it comes from.
 
-    Where lesson 05 has saved none yet, `tiny` is trained here in a minute, as that lesson does it; of
-    `gpt2` the model before fine-tuning is taken.
+    Where lesson 05 has saved none yet, `tiny` is trained in a minute; `gpt2` is taken as it is before fine-tuning.
     """
     folder = model_folder()
     if (folder / SUMMARY).is_file():

@@ -1,6 +1,7 @@
 """Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -105,6 +106,12 @@ def test_other_kernels_learn_the_same(go, home, change):
     model, summary = go(output="other", **change)
     assert summary["train_loss_last"] == pytest.approx(expected["train_loss_last"], abs=1e-4)
     assert torch.equal(weights(model), weights(models.load_fine_tuned("other")[0]))
+
+
+def test_a_run_after_a_compiled_one_is_not_compiled(go, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")  # what it leaves
+    go()
+    assert "ACCELERATE_DYNAMO_BACKEND" not in os.environ
 
 
 def test_the_kernel_that_was_asked_for_is_loaded(micro_profile):
