@@ -78,7 +78,7 @@ def _is_whole(checkpoint: Path) -> bool:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return (checkpoint / "model.safetensors").is_file()
+    return (checkpoint / "model.safetensors").is_file() and checkpoint.name.removeprefix("checkpoint-").isdigit()
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
     checkpoint = checkpoints.find_checkpoint(folder, settings, None if resume is True else resume) if resume else None
     folder = checkpoint.parent if checkpoint else folder
     resumed = checkpoints.step_of(checkpoint) if checkpoint else None
-    for other in folder.glob("checkpoint-*") if checkpoint and is_first_process() else ():
+    for other in folder.glob("checkpoint-[0-9]*") if checkpoint and is_first_process() else ():
         if checkpoints.step_of(other) > resumed:  # Trainer keeps the two newest, and would delete its own for it
             checkpoints.discard(other)
     plan = _plan_of(folder, checkpoint, model, blocks, validation_tokens, profile, settings)

@@ -249,6 +249,9 @@ def test_other_settings_are_another_run(go, home):
         go(resume=str(checkpoint), learning_rate=0.02)
     with pytest.raises(TutorialError, match="not a whole checkpoint"):
         go(resume=str(home / "nothing"))
+    copy = shutil.copytree(checkpoint, home / "my-best-one")
+    with pytest.raises(TutorialError, match="my-best-one is not a whole checkpoint"):
+        go(resume=str(copy))  # its name does not tell the step
     assert go(learning_rate=0.02)[1]["resumed_from_step"] is None
     assert go(resume=str(checkpoint))[1]["resumed_from_step"] == 8
 
