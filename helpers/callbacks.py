@@ -88,7 +88,7 @@ class StopRequest(TrainerCallback):
 
     def __init__(self):
         self.requested = False
-        self._previous = {}
+        self.previous = {}
 
     def stop(self, *_) -> None:
         """Ask for the end of the run."""
@@ -99,7 +99,7 @@ class StopRequest(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         if threading.current_thread() is threading.main_thread():  # Python delivers signals only there
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self.stop)
+                self.previous[number] = signal.signal(number, self.stop)
 
     def on_step_end(self, args, state, control, **kwargs):
         if agreed(self.requested):
@@ -108,8 +108,8 @@ class StopRequest(TrainerCallback):
     def release(self) -> None:
         """Give the signals back to whom they belonged."""
         if threading.current_thread() is threading.main_thread():
-            while self._previous:
-                signal.signal(*self._previous.popitem())
+            while self.previous:
+                signal.signal(*self.previous.popitem())
 
 
 class Divergence(TrainerCallback):

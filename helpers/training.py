@@ -109,10 +109,9 @@ def _train(model, tokenizer, train_tokens, validation_tokens, profile: Profile, 
         except RuntimeError as error:
             if process_count() == 1:
                 raise
-            raise TutorialError(
-                f"A process of this run has failed, so all of them end ({str(error).splitlines()[0]}). Run the same "
-                "command again: it continues from the newest checkpoint."
-            ) from error
+            stop.previous.clear()  # the signals stay ours: torchrun's SIGTERM must not come before this is said
+            why = f"A process of this run has failed, so all of them end ({str(error).splitlines()[0]})."
+            raise TutorialError(f"{why} The same command continues from the newest checkpoint.") from error
         finally:
             stop.release()
             model.eval()

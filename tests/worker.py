@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,15 @@ from helpers import checkpoints, data, models, profiles, training
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
 profile = replace(profiles.choose("tiny"), block=64, rows_at_once=2, epochs=1)
+
+
+def tell_late(*error):
+    """As a busy machine would: by then, torchrun has sent SIGTERM to the processes that are left."""
+    time.sleep(1)
+    sys.__excepthook__(*error)
+
+
+sys.excepthook = tell_late
 
 
 class Watch(TrainerCallback):
