@@ -63,7 +63,7 @@ def discard(folder: Path) -> None:
     """Delete a folder, under another name: so a kill on the way leaves no half of a checkpoint to go on from."""
     rest = folder.with_name(f".{folder.name}.deleted")
     shutil.rmtree(rest, ignore_errors=True)
-    if folder.exists():
+    with contextlib.suppress(OSError):  # there is none; or, on Windows, somebody has a file in it open
         folder.replace(rest)
         shutil.rmtree(rest, ignore_errors=True)
 

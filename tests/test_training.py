@@ -181,6 +181,20 @@ def test_a_kill_while_checkpoints_are_deleted_leaves_nothing_to_go_on_from(go, h
     assert not any((home / "checkpoints").iterdir()), "what was left over is gone too"
 
 
+def test_checkpoints_that_somebody_has_open_cost_no_model(go, home, monkeypatch):
+    """Windows renames no folder with an open file in it."""
+    rename = Path.replace
+
+    def replace(path, target):
+        if path.parent.name == "checkpoints":
+            raise PermissionError(13, "Access is denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert not go()[1]["stopped_early"]
+    assert models.load_fine_tuned("model")
+
+
 def test_a_finished_run_does_not_train_again(go, home):
     go()
     with pytest.raises(TutorialError, match="finished result of these settings; to train anew"):
