@@ -28,36 +28,36 @@ lab: .venv/installed
 	$(BIN)/jupyter lab notebooks/01_install.ipynb
 
 run: .venv/installed
-	$(BIN)/python -m notebooks run
+	$(BIN)/python -m notebooks.tools run
 
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# What is listed in tests/minimum.txt or tests/newest.txt, in an environment of its own: unit tests as they are, lessons
+# What is listed in tests/environments/minimum.txt or tests/newest.txt, in an environment of its own: unit tests as they are, lessons
 # run without comparing their outputs, since other versions word and round some of them differently.
 test-minimum test-newest: test-%:
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check --upgrade -r tests/$*.txt
+	.venv-$*/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check --upgrade -r tests/environments/$*.txt
 	.venv-$*/$(PROGRAMS)/python -m pytest -o addopts="--nbval-lax --nbval-current-env -p no:cacheprovider" --ignore tests/browser
 
 verify-gpt2: .venv/installed
 	$(BIN)/python -m tests.verify_gpt2
 
 notebooks: .venv/installed
-	$(BIN)/python -m notebooks store
+	$(BIN)/python -m notebooks.tools store
 
 colab: .venv/installed
-	$(BIN)/python -m notebooks colab
+	$(BIN)/python -m notebooks.tools colab
 
-.venv-colab/installed: tests/colab.txt
+.venv-colab/installed: tests/environments/colab.txt
 	$(PYTHON) -m venv .venv-colab
-	.venv-colab/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check -r tests/colab.txt
+	.venv-colab/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check -r tests/environments/colab.txt
 	@touch $@
 
 test-colab: .venv-colab/installed
-	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" tests/test_colab.py
+	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" tests/lessons/test_colab.py
 
 clean:
 	rm -rf .venv .venv-minimum .venv-newest .venv-colab runs checkpoints .pytest_cache .ruff_cache

@@ -21,7 +21,8 @@ def start():
     """Report the machine and the profile, and return the profile. Each lesson's first cell calls this."""
     import platform
 
-    from helpers.profiles import choose, use_cache
+    from helpers.profiles import choose
+    from helpers.runtime.hub import use_cache
 
     profile = choose()
     if profile.name == "gpt2":

@@ -15,18 +15,8 @@ from tqdm import tqdm
 from tqdm.std import EMA
 from transformers import TrainerCallback
 
-from helpers.errors import TutorialError
-from helpers.profiles import process_count
-
-
-def agreed(wish: bool) -> bool:
-    """Whether any of the processes that train together has this wish: they must all do the same after a step."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return wish
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    votes = torch.tensor(int(wish), device=device)
-    torch.distributed.all_reduce(votes)
-    return bool(votes)
+from helpers.runtime.distributed import agreed, num_processes
+from helpers.runtime.errors import TutorialError
 
 
 class Clock(TrainerCallback):
@@ -60,7 +50,11 @@ class Clock(TrainerCallback):
             self.step_seconds += time.perf_counter() - self.step_began
             self.step_began = None
         speed = state.global_step * self.tokens_per_step / max(self.step_seconds, 1e-9)
-        times = {"elapsed": self.elapsed(), "step_seconds": self.step_seconds, "tokens_per_second": speed}
+        times = {
+            "elapsed": self.elapsed(),
+            "step_seconds": self.step_seconds,
+            "tokens_per_second": speed,
+        }
         state.log_history[-1] |= times
 
 
@@ -93,11 +87,15 @@ class StopRequest(TrainerCallback):
     def stop(self, *_) -> None:
         """Ask for the end of the run."""
         self.requested = True
-        if process_count() == 1:  # torchrun passes on a Ctrl-C that all its processes have had already
+        if (
+            num_processes() == 1
+        ):  # torchrun passes on a Ctrl-C that all its processes have had already
             self.release()
 
     def on_train_begin(self, args, state, control, **kwargs):
-        if threading.current_thread() is threading.main_thread():  # Python delivers signals only there
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # Python delivers signals only there
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.previous[number] = signal.signal(number, self.stop)
 
@@ -145,11 +143,16 @@ class ProgressBar(TrainerCallback):
         self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", desc="training")
+        self.bar = tqdm(
+            total=state.max_steps, initial=state.global_step, unit="step", desc="training"
+        )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" in logs:
-            self.shown |= {"loss": f"{logs['loss']:.2f}", "smoothed": f"{self.smooth(logs['loss']):.2f}"}
+            self.shown |= {
+                "loss": f"{logs['loss']:.2f}",
+                "smoothed": f"{self.smooth(logs['loss']):.2f}",
+            }
             self.shown["learning rate"] = f"{logs['learning_rate']:.1e}"
             self.bar.update(state.global_step - self.bar.n)
         self.shown["tokens/s"] = f"{state.log_history[-1]['tokens_per_second']:,.0f}"
@@ -157,7 +160,9 @@ class ProgressBar(TrainerCallback):
 
     def on_evaluate(self, args, state, control, model, metrics, **kwargs):
         loss, perplexity = metrics["eval_loss"], metrics["eval_perplexity"]
-        line = f"step {state.global_step:,}: validation loss {loss:.4f}, perplexity {perplexity:,.2f}"
+        line = (
+            f"step {state.global_step:,}: validation loss {loss:.4f}, perplexity {perplexity:,.2f}"
+        )
         if self.sample:
             was_training = model.training
             model.eval()  # no dropout while it writes

@@ -4,24 +4,19 @@ import array
 import functools
 import itertools
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from helpers.errors import TutorialError
-from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile, is_first_process, reach_hub
+from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile
+from helpers.runtime.errors import TutorialError
+from helpers.runtime.hub import reach_hub
+from helpers.runtime.progress import bar
 
 SPLITS = ("train", "validation", "test")
 TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
 _TITLE = re.compile(r" = [^=].* = \n")
-
-
-def bar(items, what: str):
-    """`items` with a progress bar in a terminal, where they take over two seconds; notebooks have displays."""
-    return tqdm(items, what, delay=2, leave=False, disable=not (sys.stderr.isatty() and is_first_process()))
 
 
 def load_splits(profile: Profile):
@@ -29,7 +24,13 @@ def load_splits(profile: Profile):
 
     Raises TutorialError where the Hub is needed and cannot be reached.
     """
-    from datasets import DatasetDict, disable_progress_bars, enable_progress_bars, load_dataset, logging
+    from datasets import (
+        DatasetDict,
+        disable_progress_bars,
+        enable_progress_bars,
+        load_dataset,
+        logging,
+    )
 
     logging.set_verbosity_error()  # else it notes that it did not ask the Hub for what is in the cache
 
@@ -63,13 +64,15 @@ def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
     """
     if texts is None:
         splits = load_splits(profile)
-        training = tokenize(tokenizer, each_article(rows_of(splits["train"])), tokenizer.eos_token_id)
+        training = tokenize(
+            tokenizer, each_article(rows_of(splits["train"])), tokenizer.eos_token_id
+        )
         return training, tokenize(tokenizer, each_article(rows_of(splits["validation"])))
     tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
     cut = len(tokens) - len(tokens) // 10
-    if cut < profile.block or len(tokens) - cut < 2:
+    if cut < profile.block_size or len(tokens) - cut < 2:
         raise TutorialError(
-            f"Your text has {len(tokens):,} tokens; training needs one block of {profile.block:,} and a tenth more "
+            f"Your text has {len(tokens):,} tokens; training needs one block of {profile.block_size:,} and a tenth more "
             "for validation: use a longer text."
         )
     return tokens[:cut], tokens[cut:]
@@ -119,12 +122,16 @@ def read_texts(files: list[str]) -> list[str]:
     texts = []
     for file in map(Path, files):
         if file.suffix.lower() not in TEXT_FILES:
-            raise TutorialError(f"{file} is not a kind of text file known here; use one of {', '.join(TEXT_FILES)}.")
+            raise TutorialError(
+                f"{file} is not a kind of text file known here; use one of {', '.join(TEXT_FILES)}."
+            )
         if not file.is_file():
             raise TutorialError(f"There is no file {file}; check its name and folder.")
         texts += _read(file)
     if not any(text.strip() for text in texts):
-        raise TutorialError(f"There is no text in {', '.join(map(str, files))}; choose a file with some.")
+        raise TutorialError(
+            f"There is no text in {', '.join(map(str, files))}; choose a file with some."
+        )
     return texts
 
 
@@ -133,7 +140,9 @@ def _read(file: Path) -> list[str]:
         try:
             return [file.read_text(encoding="utf-8-sig")]
         except UnicodeDecodeError as error:
-            raise TutorialError(f"{file} is not UTF-8 text; save it as UTF-8 in your editor and try again.") from error
+            raise TutorialError(
+                f"{file} is not UTF-8 text; save it as UTF-8 in your editor and try again."
+            ) from error
     import pandas
 
     readers = {".csv": pandas.read_csv, ".jsonl": functools.partial(pandas.read_json, lines=True),
@@ -141,9 +150,13 @@ def _read(file: Path) -> list[str]:
     try:
         table = readers[file.suffix.lower()](file)
     except Exception as error:  # each reader has errors of its own
-        raise TutorialError(f"{file} could not be read as {file.suffix[1:]}: {str(error).splitlines()[0]}") from error
+        raise TutorialError(
+            f"{file} could not be read as {file.suffix[1:]}: {str(error).splitlines()[0]}"
+        ) from error
     if "text" not in table.columns:
-        raise TutorialError(f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename one.")
+        raise TutorialError(
+            f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename one."
+        )
     return [text for text in table["text"] if isinstance(text, str)]
 
 
@@ -154,7 +167,10 @@ def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.n
     allows: memory stays flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
-    texts, stream = iter(bar(texts, "tokenizing")), array.array("H" if len(tokenizer) <= 2**16 else "i")
+    texts, stream = (
+        iter(bar(texts, "tokenizing")),
+        array.array("H" if len(tokenizer) <= 2**16 else "i"),
+    )
     while batch := list(itertools.islice(texts, 64)):
         # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
         for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:

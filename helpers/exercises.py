@@ -13,8 +13,8 @@ from functools import cached_property
 
 from IPython.display import Markdown, display
 
-from helpers.errors import TutorialError
 from helpers.profiles import BUNDLED, Profile
+from helpers.runtime.errors import TutorialError
 
 TOLERANCE = 0.005  # of a decimal figure, relative: an answer may be rounded
 
@@ -30,7 +30,9 @@ class Exercises:
         self.given, *exercises = re.split(r"^# Exercise \d+\n", text, flags=re.MULTILINE)
         self.profile, self.parts, self.hinted = profile, [], [0] * len(exercises)
         for exercise in exercises:
-            sections = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", exercise, flags=re.MULTILINE | re.DOTALL)
+            sections = re.findall(
+                r"^## (\w+)\n(.*?)(?=^## |\Z)", exercise, flags=re.MULTILINE | re.DOTALL
+            )
             parts = {"Compare": ["answer"]} | {name: [] for name, _ in sections}
             for name, body in sections:
                 parts[name].append(body.strip())
@@ -42,9 +44,15 @@ class Exercises:
         try:
             given = None if answer is ... else self._compared(number, answer)
         except Exception as error:  # whatever the learner's own function raises
-            return print(f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}")
+            return print(
+                f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}"
+            )
         if _empty(given):
-            waits = "waits: the function returns nothing yet" if callable(answer) else "waits for your answer"
+            waits = (
+                "waits: the function returns nothing yet"
+                if callable(answer)
+                else "waits for your answer"
+            )
             return print(f"Exercise {number} {waits}. hint({number}) gives a push.")
         expected = self.run(number, parts["Solution"][0])
         if _same(given, expected):
@@ -52,14 +60,22 @@ class Exercises:
         for mistake in parts["Mistake"]:
             if _same(given, self.run(number, mistake)):
                 return print(f"Exercise {number}: not yet. {_prose(mistake)}")
-        wanted = "" if _kind(given) == _kind(expected) else f" I expect {_kind(expected)}, and got {_kind(given)}."
+        wanted = (
+            ""
+            if _kind(given) == _kind(expected)
+            else f" I expect {_kind(expected)}, and got {_kind(given)}."
+        )
         print(f"Exercise {number}: not yet.{wanted} hint({number}) gives a push.")
 
     def hint(self, number: int) -> None:
         """Print the next hint; after the last one, the last one again."""
         hints = self._parts(number)["Hint"]
         self.hinted[number - 1] = place = min(self.hinted[number - 1] + 1, len(hints))
-        more = "hint again for more" if place < len(hints) else f"the last one; solution({number}) shows the answer"
+        more = (
+            "hint again for more"
+            if place < len(hints)
+            else f"the last one; solution({number}) shows the answer"
+        )
         print(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})")
 
     def solution(self, number: int) -> None:
@@ -80,11 +96,15 @@ class Exercises:
         return names
 
     def _compared(self, number: int, answer):
-        return _plain(eval(self._parts(number)["Compare"][-1].strip("`"), {**self.names, "answer": answer}))
+        return _plain(
+            eval(self._parts(number)["Compare"][-1].strip("`"), {**self.names, "answer": answer})
+        )
 
     def _parts(self, number: int) -> dict[str, list[str]]:
         if number not in range(1, len(self.parts) + 1):
-            raise TutorialError(f"This lesson has the exercises 1 to {len(self.parts)}, and no {number}.")
+            raise TutorialError(
+                f"This lesson has the exercises 1 to {len(self.parts)}, and no {number}."
+            )
         return self.parts[number - 1]
 
 
@@ -114,7 +134,11 @@ def _plain(value):
 
 
 def _empty(value) -> bool:
-    return value is None or value is ... or (isinstance(value, list) and bool(value) and all(map(_empty, value)))
+    return (
+        value is None
+        or value is ...
+        or (isinstance(value, list) and bool(value) and all(map(_empty, value)))
+    )
 
 
 def _same(one, other) -> bool:
@@ -131,5 +155,11 @@ def _same(one, other) -> bool:
 
 
 def _kind(value) -> str:
-    kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number", list: "a list"}
+    kinds = {
+        str: "a text",
+        bool: "True or False",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+    }
     return kinds.get(type(value), f"a {type(value).__name__}")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from helpers.errors import TutorialError
+from helpers.runtime.errors import TutorialError
 
 ALTERNATIVES = 8  # shown for each token
 LAST_SEED = 10**15  # a browser counts exactly up to nine times that; the seed after it is 0
@@ -16,10 +16,16 @@ LAST_SEED = 10**15  # a browser counts exactly up to nine times that; the seed a
 class Sampling:
     """How the next token is drawn. The filters apply in the order of these fields, as in transformers' `generate`."""
 
-    repetition_penalty: float = 1.0  # above 1: tokens that were there before become less likely (Keskar et al. 2019)
-    temperature: float = 0.8  # below 1 sharpens the distribution, above 1 flattens it; 0 takes the likeliest token
+    repetition_penalty: float = (
+        1.0  # above 1: tokens that were there before become less likely (Keskar et al. 2019)
+    )
+    temperature: float = (
+        0.8  # below 1 sharpens the distribution, above 1 flattens it; 0 takes the likeliest token
+    )
     top_k: int = 50  # only the k likeliest tokens; 0: all (Fan et al. 2018)
-    top_p: float = 0.95  # only the likeliest tokens that together reach p; 1: all (Holtzman et al. 2020)
+    top_p: float = (
+        0.95  # only the likeliest tokens that together reach p; 1: all (Holtzman et al. 2020)
+    )
     max_new_tokens: int = 80
     seed: int = 0
 
@@ -27,14 +33,20 @@ class Sampling:
         for name, low, high in (("repetition_penalty", 0.1, 10), ("temperature", 0, 100), ("top_k", 0, 10**9),
                                 ("top_p", 1e-9, 1), ("max_new_tokens", 1, 10**6), ("seed", 0, LAST_SEED)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
-                raise TutorialError(f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}.")
+                raise TutorialError(
+                    f"{name} must be from {low:g} to {high:g}, not {getattr(self, name)}."
+                )
 
     def __str__(self) -> str:
         # 16 digits, or a long seed would be rounded
-        return ", ".join(f"{name.replace('_', ' ')} {value:.16g}" for name, value in asdict(self).items())
+        return ", ".join(
+            f"{name.replace('_', ' ')} {value:.16g}" for name, value in asdict(self).items()
+        )
 
 
-def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: torch.Tensor) -> torch.Tensor:
+def next_token_probabilities(
+    logits: torch.Tensor, sampling: Sampling, seen: torch.Tensor
+) -> torch.Tensor:
     """From raw scores `logits` (vocab,) to the probabilities (vocab,) that the next token is drawn from.
 
     `seen` (length,) holds the tokens so far, for the repetition penalty. Temperature 0 gives the likeliest token
@@ -52,7 +64,9 @@ def next_token_probabilities(logits: torch.Tensor, sampling: Sampling, seen: tor
     if sampling.top_p < 1:
         ordered, order = logits.sort(descending=True)
         probabilities = ordered.softmax(-1)
-        reached_before = probabilities.cumsum(-1) - probabilities  # what the likelier tokens add up to
+        reached_before = (
+            probabilities.cumsum(-1) - probabilities
+        )  # what the likelier tokens add up to
         logits[order[reached_before >= sampling.top_p]] = -torch.inf
     return logits.softmax(-1)
 
@@ -64,11 +78,15 @@ class Token:
     id: int
     text: str  # "" where its bytes are only a part of a character; the token that completes it has it whole
     probability: float  # the model's own, before temperature and filters
-    alternatives: list[tuple[int, float]]  # the likeliest ids with their probabilities, the likeliest first
+    alternatives: list[
+        tuple[int, float]
+    ]  # the likeliest ids with their probabilities, the likeliest first
 
 
 @torch.no_grad()
-def stream_steps(model, prompt_ids: list[int], sampling: Sampling) -> Iterator[tuple[int, torch.Tensor]]:
+def stream_steps(
+    model, prompt_ids: list[int], sampling: Sampling
+) -> Iterator[tuple[int, torch.Tensor]]:
     """Token ids that continue `prompt_ids`, each with the logits (vocab,) before it, until end-of-text or the length.
 
     Keys and values of earlier positions are kept (the KV cache), so each step computes one position only. When
@@ -111,7 +129,9 @@ def room(model, sampling: Sampling) -> int:
     return model.config.n_positions - min(sampling.max_new_tokens, model.config.n_positions // 2)
 
 
-def watch(model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()) -> Iterator[Token]:
+def watch(
+    model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()
+) -> Iterator[Token]:
     """The tokens that continue `prompt_ids` and what was `written` after them, with all that a prompt box shows."""
     written = list(written)
     if written and written[-1].id == model.config.eos_token_id:
@@ -120,14 +140,23 @@ def watch(model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: 
         probabilities = logits.float().softmax(-1)  # (vocab,)
         likeliest = probabilities.topk(ALTERNATIVES)
         alternatives = list(zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True))
-        written.append(Token(token, _text(tokenizer, written, token), float(probabilities[token]), alternatives))
+        written.append(
+            Token(
+                token, _text(tokenizer, written, token), float(probabilities[token]), alternatives
+            )
+        )
         yield written[-1]
 
 
 def instead(tokenizer, written: list[Token], place: int, token: int) -> list[Token]:
     """What was `written` up to `place`, and there the other `token`: one of the alternatives."""
     kept, old = written[:place], written[place]
-    return [*kept, Token(token, _text(tokenizer, kept, token), dict(old.alternatives)[token], old.alternatives)]
+    return [
+        *kept,
+        Token(
+            token, _text(tokenizer, kept, token), dict(old.alternatives)[token], old.alternatives
+        ),
+    ]
 
 
 def _text(tokenizer, written: list[Token], token: int) -> str:

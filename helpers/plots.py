@@ -28,7 +28,9 @@ def new_axes(title: str, xlabel: str, ylabel: str, figure: Figure | None = None)
     return axes
 
 
-def bars(labels: list[str], values: list[float], title: str, xlabel: str, colour=BLUE, form="{:,.0f}") -> Axes:
+def bars(
+    labels: list[str], values: list[float], title: str, xlabel: str, colour=BLUE, form="{:,.0f}"
+) -> Axes:
     """Horizontal bars, the first on top, each with its value written beside it."""
     axes = new_axes(title, xlabel, "")
     drawn = axes.barh(labels, values, color=colour)
@@ -68,7 +70,9 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
     if training:
         steps, losses = zip(*training, strict=True)
         axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=1, label="training, each step")
-        weight = min(0.98, max(0.7, 1 - 30 / len(losses)))  # over the last few of 90 steps, and some 50 of 5,000
+        weight = min(
+            0.98, max(0.7, 1 - 30 / len(losses))
+        )  # over the last few of 90 steps, and some 50 of 5,000
         axes.plot(steps, smooth(list(losses), weight), color=BLUE, label="training, smoothed")
     if validation:
         axes.plot(*zip(*validation, strict=True), color=RED, marker="o", label="validation")
@@ -78,14 +82,22 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
 
 def plot_losses(history: list[dict], before: float | None = None) -> None:
     """Show the loss curves of a run; see `draw_losses`."""
-    draw_losses(history, new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)"), before)
+    draw_losses(
+        history,
+        new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)"),
+        before,
+    )
     show()
 
 
 def losses_as_html(history: list[dict], before: float | None = None) -> str:
     """The loss curves as an `<img>` tag."""
     figure = new_figure()
-    draw_losses(history, new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure), before)
+    draw_losses(
+        history,
+        new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure),
+        before,
+    )
     return as_html(figure, "loss curves")
 
 

@@ -7,11 +7,10 @@ this repository: a small GPT-2 of our own and a small encyclopedia. The same cod
 
 import os
 import sys
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from helpers.errors import TutorialError
+from helpers.runtime.errors import TutorialError
 
 NAMES = ("auto", "tiny", "gpt2")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -36,9 +35,9 @@ class Profile:
     dataset: str  # how the data is called in reports
     device: str  # "cpu", "cuda" or "mps"
     precision: str  # of the matrix products in training; weights and evaluation are always fp32
-    block: int  # tokens in a training row: the model's whole context
-    batch_size: int  # rows per optimizer step, over all processes
-    rows_at_once: int  # rows that one device holds at a time; a step is made of several such
+    block_size: int  # tokens in a training row: the model's whole context
+    global_batch_size: int  # rows per optimizer step, over all processes
+    micro_batch_size: int  # rows that one device holds at a time; a step is made of several such
     learning_rate: float  # the peak
     dropout: float | None  # None: as the model's own configuration says
     minutes: float | None  # training budget; None: as long as it takes
@@ -47,27 +46,19 @@ class Profile:
     weight_decay: float = 0.01
     seed: int = 42
     attention: str = "sdpa"  # PyTorch's fused attention, which picks the fastest kernel; or "eager", step by step
-    compile: bool = False  # with torch.compile, which takes its time first, and won none on the CPU measured
+    compile: bool = (
+        False  # with torch.compile, which takes its time first, and won none on the CPU measured
+    )
 
     def __str__(self) -> str:
         speed = f"{self.device}, {self.precision}, {self.attention} attention{', compiled' if self.compile else ''}"
-        rows = f"{self.batch_size} x {self.block:,} tokens a step"
+        rows = f"{self.global_batch_size} x {self.block_size:,} tokens a step"
         return f"profile {self.name} ({self.why}): {self.model_name} on {self.dataset}, {speed}, {rows}"
 
 
 def on_colab() -> bool:
     """Whether this runs on Google Colab."""
     return "google.colab" in sys.modules
-
-
-def process_count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def home() -> Path:
@@ -95,7 +86,9 @@ def positive(text, what: str, kind=float):
     return number
 
 
-def choose(name: str | None = None, device: str | None = None, precision: str | None = None) -> Profile:
+def choose(
+    name: str | None = None, device: str | None = None, precision: str | None = None
+) -> Profile:
     """The profile to run: `name`, or `GPT2_TUTORIAL_PROFILE`, or what `auto` finds within three seconds.
 
     Raises TutorialError for a name, device or precision that does not exist, or that this machine lacks.
@@ -107,7 +100,9 @@ def choose(name: str | None = None, device: str | None = None, precision: str | 
     if name == "auto":
         name, why = _auto()
     if name == "tiny" and not HAS_TINY:
-        raise TutorialError("This notebook came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2.")
+        raise TutorialError(
+            "This notebook came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2."
+        )
     profile = _tiny(why) if name == "tiny" else _gpt2(why, *_hardware(device, precision))
     return replace(profile, minutes=budget() or profile.minutes)
 
@@ -117,7 +112,7 @@ def _tiny(why: str) -> Profile:
     return Profile(
         name="tiny", why=why, model=str(BUNDLED / "model"), model_name="bundled GPT-2",
         dataset="bundled encyclopedia",
-        device="cpu", precision="fp32", block=256, batch_size=8, rows_at_once=4,  # 4: what fits a CPU's cache
+        device="cpu", precision="fp32", block_size=256, global_batch_size=8, micro_batch_size=4,  # 4: what fits a CPU's cache
         learning_rate=1e-3, dropout=0.0, minutes=None,
     )  # fmt: skip
 
@@ -126,11 +121,11 @@ def _gpt2(why: str, device: str, precision: str) -> Profile:
     on_gpu = device == "cuda"
     return Profile(
         name="gpt2", why=why, model=GPT2, model_name=GPT2, dataset="/".join(WIKITEXT),
-        device=device, precision=precision, block=1024,
+        device=device, precision=precision, block_size=1024,
         # A GPU takes the usual batch of 8 x 1,024 tokens. A CPU needs seconds for each row, and with a
         # budget of minutes many small steps teach more than few large ones.
-        batch_size=8 if on_gpu else 1,
-        rows_at_once=8 if on_gpu and _gpu_memory() > 30e9 else 2 if on_gpu else 1,
+        global_batch_size=8 if on_gpu else 1,
+        micro_batch_size=8 if on_gpu and _gpu_memory() > 30e9 else 2 if on_gpu else 1,
         learning_rate=5e-5,
         # On a CPU, dropout keeps PyTorch off its fast attention, and a short run does not overfit.
         dropout=None if on_gpu else 0.0,
@@ -146,69 +141,15 @@ def _known(value: str, allowed: tuple[str, ...], what: str) -> str:
 
 def _auto() -> tuple[str, str]:
     """`gpt2` where its files are in the cache, the Hub answers or there is no `tiny`, else `tiny`; and the reason."""
+    from helpers.runtime.hub import cached, hub_answers
+
     if cached():
         return "gpt2", "its files are on this machine"
-    if _hub_answers():
+    if hub_answers():
         return "gpt2", "the Hugging Face Hub answers"
     if not HAS_TINY:
         return "gpt2", "this notebook came without the profile tiny"
     return "tiny", "the Hugging Face Hub does not answer, and GPT-2 is not on this machine"
-
-
-def reach_hub(data: bool = True) -> None:
-    """Make sure that GPT-2 and, with `data`, WikiText-2 can be had, from the cache or from the Hub.
-
-    Raises TutorialError if not.
-    """
-    if not use_cache(data) and not _hub_answers():
-        raise TutorialError(
-            f"{GPT2}{' and WikiText-2' * data} could not be fetched from the Hugging Face Hub, which does not answer: "
-            f"check the connection and run this again{OR_TINY}."
-        )
-
-
-def use_cache(data: bool = True) -> bool:
-    """Where all that `cached` looks for is there, ask the Hub for nothing from now on: no waiting, no connection."""
-    if not cached(data):
-        return False
-    from huggingface_hub import constants
-
-    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
-    constants.HF_HUB_OFFLINE = True  # for those that are
-    if hub := sys.modules.get("transformers.utils.hub"):
-        hub._is_offline_mode = True  # the copy that transformers 4 keeps
-    return True
-
-
-def cached(data: bool = True) -> list[Path]:
-    """The folders of GPT-2 and, with `data`, WikiText-2 in Hugging Face's cache; an empty list unless all is there."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    files = [try_to_load_from_cache(GPT2, name) for name in GPT2_FILES]
-    folder = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
-    prepared = Path(folder, WIKITEXT[0].replace("/", "___"), WIKITEXT[1])
-    if not all(isinstance(file, str) for file in files) or data and not any(prepared.glob("*/*/dataset_info.json")):
-        return []
-    return [Path(files[0]).parents[2], *[prepared] * data]  # of .../snapshots/COMMIT/model.safetensors
-
-
-def _hub_answers() -> bool:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
-
-    def ask():
-        try:
-            url = f"{constants.ENDPOINT}/{GPT2}/resolve/main/config.json"
-            answers.append(get_session().head(url, timeout=2.0).status_code < 400)
-        except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
-            answers.append(False)
-
-    answers = []
-    # In a thread, since looking up a host's name can hang for longer than any time limit on the request.
-    question = threading.Thread(target=ask, daemon=True)
-    question.start()
-    question.join(2.5)
-    return answers == [True]
 
 
 def _hardware(device: str, precision: str) -> tuple[str, str]:
@@ -219,11 +160,15 @@ def _hardware(device: str, precision: str) -> tuple[str, str]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     missing = device == "cuda" and not torch.cuda.is_available()
     if missing or (device == "mps" and not torch.backends.mps.is_available()):
-        raise TutorialError(f"This machine has no {device} device that PyTorch can use; choose --device cpu.")
+        raise TutorialError(
+            f"This machine has no {device} device that PyTorch can use; choose --device cpu."
+        )
     if precision == "auto":
         precision = _fast_precision(device)
     if precision == "fp16" and device != "cuda":
-        raise TutorialError("Training in fp16 needs a CUDA device; choose --precision fp32 or bf16.")
+        raise TutorialError(
+            "Training in fp16 needs a CUDA device; choose --precision fp32 or bf16."
+        )
     return device, precision
 
 

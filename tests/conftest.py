@@ -47,7 +47,14 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def micro_profile():
     """The tiny profile with rows of 32 tokens, in 4 rows a step."""
-    return replace(profiles.choose("tiny"), block=32, batch_size=4, rows_at_once=4, epochs=2, learning_rate=1e-2)
+    return replace(
+        profiles.choose("tiny"),
+        block_size=32,
+        global_batch_size=4,
+        micro_batch_size=4,
+        epochs=2,
+        learning_rate=1e-2,
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"  # the one revision that every repo has
-FILE = re.compile(r"/(?:(?P<kind>datasets)/)?(?P<repo>[^/]+/[^/]+)/(?P<verb>resolve)/[^/]+/(?P<path>.+)")
+FILE = re.compile(
+    r"/(?:(?P<kind>datasets)/)?(?P<repo>[^/]+/[^/]+)/(?P<verb>resolve)/[^/]+/(?P<path>.+)"
+)
 API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
     r"(?:/(?P<verb>revision|tree|paths-info)/[^/]+(?:/(?P<path>.+))?)?"
@@ -34,7 +36,9 @@ class Hub(ThreadingHTTPServer):
         self.root, self.fault, self.url = root, fault, f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_):
@@ -55,14 +59,25 @@ class _Handler(BaseHTTPRequestHandler):
         if asked["verb"] == "resolve":
             return self.send_file(path) if path.is_file() else self.missing("EntryNotFound")
         if asked["verb"] == "paths-info":
-            wanted = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).get("paths", [])
-            return self.answer(200, [_entry(repo, repo / name) for name in wanted if (repo / name).exists()])
+            wanted = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()).get(
+                "paths", []
+            )
+            return self.answer(
+                200, [_entry(repo, repo / name) for name in wanted if (repo / name).exists()]
+            )
         if asked["verb"] == "tree":
             found = path.rglob("*") if "recursive=true" in url.query.lower() else path.glob("*")
             entries = [_entry(repo, inside) for inside in sorted(found)]
             return self.answer(200, entries) if entries else self.missing("EntryNotFound")
-        files = [{"rfilename": file.relative_to(repo).as_posix()} for file in repo.rglob("*") if file.is_file()]
-        self.answer(200, {"id": asked["repo"], "sha": COMMIT, "siblings": files, "private": False, "tags": []})
+        files = [
+            {"rfilename": file.relative_to(repo).as_posix()}
+            for file in repo.rglob("*")
+            if file.is_file()
+        ]
+        self.answer(
+            200,
+            {"id": asked["repo"], "sha": COMMIT, "siblings": files, "private": False, "tags": []},
+        )
 
     do_HEAD = do_POST = do_GET
 
@@ -84,7 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def start(self, status: int, length: int, **headers: str):
         self.send_response(status)
-        for name, value in {"Content-Length": str(length), "X-Repo-Commit": COMMIT, **headers}.items():
+        for name, value in {
+            "Content-Length": str(length),
+            "X-Repo-Commit": COMMIT,
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
 
@@ -95,12 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
 def _entry(repo: Path, path: Path) -> dict:
     name, content = path.relative_to(repo).as_posix(), path.read_bytes() if path.is_file() else b""
     oid = hashlib.sha1(name.encode() + content).hexdigest()
-    return {"type": "file" if path.is_file() else "directory", "path": name, "size": len(content), "oid": oid}
+    return {
+        "type": "file" if path.is_file() else "directory",
+        "path": name,
+        "size": len(content),
+        "oid": oid,
+    }
 
 
 def make_repos(root: Path, articles: dict[str, int] = ARTICLES) -> None:
     """Put a small random GPT-2 and a small WikiText of our own into `root`, under the names of the real ones."""
-    rows = {split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(articles.items())}
+    rows = {
+        split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(articles.items())
+    }
     make_dataset(root / "datasets/Salesforce/wikitext", rows)
     make_gpt2(root / "models/openai-community/gpt2", rows["train"])
 
@@ -110,7 +136,14 @@ def wikitext_rows(articles: int, seed: int) -> list[str]:
     draw = random.Random(seed)
     places = ("harbour", "island", "valley", "lighthouse", "market", "river", "bridge", "garden")
     details = ("a well @-@ known year", "2 @.@ 5 miles off", "after 1 @,@ 250 days")
-    verbs = ("was built beside", "lies north of", "supplied", "was named after", "is older than", "looks over")
+    verbs = (
+        "was built beside",
+        "lies north of",
+        "supplied",
+        "was named after",
+        "is older than",
+        "looks over",
+    )
 
     def sentence() -> str:
         first, second = draw.sample(places, 2)
@@ -121,7 +154,10 @@ def wikitext_rows(articles: int, seed: int) -> list[str]:
         rows += ["", f" = The {draw.choice(places)} of {draw.choice('ABCDEF')} = \n", ""]
         for section in ("History", "Geography"):
             rows += ["", f" = = {section} = = \n", ""]
-            rows += [" " + " ".join(sentence() for _ in range(draw.randint(1, 4))) + " \n" for _ in range(3)]
+            rows += [
+                " " + " ".join(sentence() for _ in range(draw.randint(1, 4))) + " \n"
+                for _ in range(3)
+            ]
     return rows
 
 
@@ -150,8 +186,16 @@ def make_gpt2(folder: Path, texts: list[str]) -> None:
     bpe.train_from_iterator(texts, vocab_size=400, special_tokens=[end], show_progress=False)
     folder.mkdir(parents=True)
     files = bpe.save_model(str(folder))  # vocab.json and merges.txt
-    tokenizer = GPT2TokenizerFast(*files, bos_token=end, eos_token=end, unk_token=end, model_max_length=1024)
+    tokenizer = GPT2TokenizerFast(
+        *files, bos_token=end, eos_token=end, unk_token=end, model_max_length=1024
+    )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    shape = {"vocab_size": bpe.get_vocab_size(), "n_positions": 1024, "n_embd": 32, "n_layer": 2, "n_head": 2}
+    shape = {
+        "vocab_size": bpe.get_vocab_size(),
+        "n_positions": 1024,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 2,
+    }
     GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
-from helpers import checkpoints, data, models, planning, print_utf8, profiles, training
+from helpers import data, loading, print_utf8, profiles, training
 from helpers.callbacks import ProgressBar
 from helpers.cli import SAMPLE_PROMPT
-from helpers.errors import TutorialError
-from helpers.evaluation import evaluate
 from helpers.generation import generate
+from helpers.loss import evaluate
+from helpers.runtime import checkpoints, distributed
+from helpers.runtime.errors import TutorialError
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 HEADER = "| machine | versions | trained | validation, block 1,024 | test, block 1,024 | test, stride 512 |"
@@ -33,8 +34,14 @@ def with_row(readme: str, cells: list[str]) -> str:
     """The text of README with `cells` as the one row of its table of true results."""
     lines = readme.splitlines()
     row = lines.index(HEADER) + 2  # below the header and its rule
-    if len(cells) != HEADER.count("|") - 1 or not lines[row].startswith("|") or lines[row + 1].startswith("|"):
-        raise ValueError("The table of true results in README is to have one row, with a cell for each column.")
+    if (
+        len(cells) != HEADER.count("|") - 1
+        or not lines[row].startswith("|")
+        or lines[row + 1].startswith("|")
+    ):
+        raise ValueError(
+            "The table of true results in README is to have one row, with a cell for each column."
+        )
     lines[row] = f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
     return "\n".join(lines) + "\n"
 
@@ -50,7 +57,9 @@ def versions() -> str:
     """What the result depends on besides the hardware, the day included."""
     names = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "datasets"))
     found = f"Python {platform.python_version()}, {names}, {datetime.date.today()}"
-    endpoint = os.environ.get("HF_ENDPOINT")  # a stand-in's weights are not GPT-2's: the row must say so
+    endpoint = os.environ.get(
+        "HF_ENDPOINT"
+    )  # a stand-in's weights are not GPT-2's: the row must say so
     return f"{found}, files from {endpoint}" if endpoint else found
 
 
@@ -61,22 +70,30 @@ def perplexities(model, ids) -> tuple[float, float]:
 
 def main(readme: Path = README) -> None:
     """Do all of it, and write the row. Raises TutorialError where the training was stopped: half of it is no result."""
-    with_row(readme.read_text(encoding="utf-8"), [""] * 6)  # raises now, not after hours of training
+    with_row(
+        readme.read_text(encoding="utf-8"), [""] * 6
+    )  # raises now, not after hours of training
     profile = profiles.choose("gpt2")
-    profile = planning.share_batch(replace(profile, minutes=profiles.budget()))  # no budget unless one is asked for
+    profile = distributed.share_batch(
+        replace(profile, minutes=profiles.budget())
+    )  # no budget unless one is asked for
     print(f"{profile}\n{machine()}\n{versions()}", flush=True)
-    model, tokenizer = models.base(profile)
+    model, tokenizer = loading.load_base(profile)
     tokens = data.prepare(profile, tokenizer)
-    test = data.tokenize(tokenizer, data.each_article(data.rows_of(data.load_splits(profile)["test"])))
+    test = data.tokenize(
+        tokenizer, data.each_article(data.rows_of(data.load_splits(profile)["test"]))
+    )
     texts, before = [generate(model, tokenizer, SAMPLE_PROMPT)], perplexities(model, test)
-    output = models.model_folder(OUTPUT)
+    output = loading.model_folder(OUTPUT)
     summary = checkpoints.finished(output, checkpoints.settings_of(profile, *tokens))
     if summary:  # by an earlier run, which was stopped after its training
-        model, _ = models.load_fine_tuned(output, profile.device)
+        model, _ = loading.load_fine_tuned(output, profile.device)
     else:
         summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()])
     if summary["stopped_early"]:
-        raise TutorialError("The training was stopped, so no row was written; start this again, and it goes on.")
+        raise TutorialError(
+            "The training was stopped, so no row was written; start this again, and it goes on."
+        )
     texts.append(generate(model, tokenizer, SAMPLE_PROMPT))
     after = perplexities(model, test)
     for when, text in zip(("Before", "After"), texts, strict=True):
@@ -85,7 +102,10 @@ def main(readme: Path = README) -> None:
         f"{summary['epochs']:g} of {profile.epochs} epochs, {summary['steps']:,} steps in {summary['precision']}, "
         f"{summary['seconds'] / 60:.1f} minutes, {summary['tokens_per_second']:,.0f} tokens/s"
     )
-    pairs = [(summary["perplexity_before"], summary["perplexity_after"]), *zip(before, after, strict=True)]
+    pairs = [
+        (summary["perplexity_before"], summary["perplexity_after"]),
+        *zip(before, after, strict=True),
+    ]
     cells = [machine(), versions(), trained, *(f"{one:.2f} → {other:.2f}" for one, other in pairs)]
     readme.write_text(with_row(readme.read_text(encoding="utf-8"), cells), encoding="utf-8")
     print(f"\nWritten into {readme}:\n{' | '.join(cells)}\nThe model is in {output}.")

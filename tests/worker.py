@@ -15,10 +15,11 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from helpers import checkpoints, data, models, profiles, training
+from helpers import data, loading, profiles, training
+from helpers.runtime import checkpoints, distributed
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
-profile = replace(profiles.choose("tiny"), block=64, rows_at_once=2, epochs=1)
+profile = replace(profiles.choose("tiny"), block_size=64, micro_batch_size=2, epochs=1)
 
 
 def tell_late(*error):
@@ -34,20 +35,24 @@ class Watch(TrainerCallback):
     """Keeps the history, and kills this process where that is asked for."""
 
     def on_step_begin(self, args, state, control, **kwargs):
-        if state.global_step == kill_at and not profiles.is_first_process():
+        if state.global_step == kill_at and not distributed.is_main_process():
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_train_end(self, args, state, control, **kwargs):
         self.losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
 
 
-model, tokenizer = models.base(profile)
+model, tokenizer = loading.load_base(profile)
 train_tokens, validation_tokens = data.prepare(profile, tokenizer)
 train_tokens, validation_tokens = train_tokens[: 93 * 64], validation_tokens[:1024]
-if checkpoints.finished(models.model_folder(), checkpoints.settings_of(profile, train_tokens, validation_tokens)):
+if checkpoints.finished(
+    loading.model_folder(), checkpoints.settings_of(profile, train_tokens, validation_tokens)
+):
     sys.exit(print("Finished already."))
 watch = Watch()
-summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile, models.model_folder(), [watch])
-if profiles.is_first_process():
-    assert summary["processes"] == profiles.process_count()
+summary = training.train(
+    model, tokenizer, train_tokens, validation_tokens, profile, loading.model_folder(), [watch]
+)
+if distributed.is_main_process():
+    assert summary["processes"] == distributed.num_processes()
     out.write_text(json.dumps({"losses": watch.losses, **summary}), encoding="utf-8")

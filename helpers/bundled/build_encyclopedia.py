@@ -32,7 +32,10 @@ def tokenise(text: str) -> str:
         (r"–", " – "),
         (r"(?<!@)([,;:?!()\"%°£$/&+=])(?!@)", r" \1 "),
         (r"(?<=\w)(n't|'(?:s|re|ve|ll|d))\b", r" \1"),  # contractions and the possessive
-        (r"(?<=\w)'(?!\w)|(?<!\w)'(?=\w)(?!s\b|re\b|ve\b|ll\b|d\b)", " ' "),  # quotes, and the plural's possessive
+        (
+            r"(?<=\w)'(?!\w)|(?<!\w)'(?=\w)(?!s\b|re\b|ve\b|ll\b|d\b)",
+            " ' ",
+        ),  # quotes, and the plural's possessive
         (rf"{_ABBREVIATIONS}\.(?=\s|$)", " ."),
     ):
         text = re.sub(pattern, replacement, text)
@@ -56,7 +59,9 @@ def build() -> dict[str, str]:
     """The three files' contents, by split."""
     splits = {"train": "", "validation": "", "test": ""}
     for file in sorted((FOLDER / "articles").glob("*.md")):
-        split = "validation" if file.stem in VALIDATION else "test" if file.stem in TEST else "train"
+        split = (
+            "validation" if file.stem in VALIDATION else "test" if file.stem in TEST else "train"
+        )
         for row in rows_of(file.read_text(encoding="utf-8")):
             splits[split] += json.dumps({"text": row}, ensure_ascii=False) + "\n"
     return splits

@@ -47,9 +47,13 @@ def read_books(files: list[str]) -> list[dict]:
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), with merges learned from `texts`."""
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True)
+    bpe.train_from_iterator(
+        texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True
+    )
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special
+    )
 
 
 def new_model(end_of_text: int) -> GPT2LMHeadModel:
@@ -92,14 +96,20 @@ def batch_of(tokens: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tenso
     random = np.random.default_rng([SEED, epoch])
     offset = int(random.integers(BLOCK))
     chosen = random.permutation(blocks)[place * BATCH : (place + 1) * BATCH] * BLOCK + offset
-    rows = torch.stack([tokens[start : start + BLOCK + 1] for start in chosen])  # (BATCH, BLOCK + 1)
+    rows = torch.stack(
+        [tokens[start : start + BLOCK + 1] for start in chosen]
+    )  # (BATCH, BLOCK + 1)
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-def loss_of(model, inputs: torch.Tensor, targets: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+def loss_of(
+    model, inputs: torch.Tensor, targets: torch.Tensor, reduction: str = "mean"
+) -> torch.Tensor:
     """Cross-entropy in nats, of targets (batch, length) given inputs (batch, length)."""
     logits = model(input_ids=inputs, use_cache=False).logits  # (batch, length, vocabulary)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction)
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction
+    )
 
 
 @torch.no_grad()
@@ -127,7 +137,9 @@ def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float
     partial.replace(file)
 
 
-def pretrain(model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_model: bool) -> float:
+def pretrain(
+    model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_model: bool
+) -> float:
     """Train `model` in place for `steps` steps, from `checkpoint` if it exists; return the seconds it took."""
     optimizer_list, start, before = optimizers(model), 0, 0.0
     if checkpoint.exists():
@@ -141,7 +153,11 @@ def pretrain(model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_
         for group in optimizer.param_groups:
             group.setdefault("peak", group["lr"])
     run = torch.compile(model) if compile_model else model
-    autocast = torch.autocast("cpu", torch.bfloat16) if torch.backends.mkldnn.is_available() else nullcontext()
+    autocast = (
+        torch.autocast("cpu", torch.bfloat16)
+        if torch.backends.mkldnn.is_available()
+        else nullcontext()
+    )
     began = last_saved = time.time()
     bar = tqdm(range(start, steps), initial=start, total=steps, unit="step", smoothing=0.05)
     average = None
@@ -161,9 +177,13 @@ def pretrain(model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_
             bar.set_postfix(loss=f"{average:.3f}", refresh=False)
             if time.time() - last_saved > 120 or step == steps - 1:
                 last_saved = time.time()
-                save_checkpoint(checkpoint, model, optimizer_list, step + 1, before + last_saved - began)
+                save_checkpoint(
+                    checkpoint, model, optimizer_list, step + 1, before + last_saved - began
+                )
     except KeyboardInterrupt:
-        raise SystemExit(f"\nStopped. The same command goes on from the last checkpoint, {checkpoint}.") from None
+        raise SystemExit(
+            f"\nStopped. The same command goes on from the last checkpoint, {checkpoint}."
+        ) from None
     return before + time.time() - began
 
 
@@ -171,11 +191,19 @@ def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
     """Write the model (weights as fp16, half the size), its tokenizer and its card to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    settings = folder / "tokenizer_config.json"  # transformers 5 has another name for the same class; 4 knows only this
-    text = settings.read_text(encoding="utf-8").replace("TokenizersBackend", "PreTrainedTokenizerFast")
+    settings = (
+        folder / "tokenizer_config.json"
+    )  # transformers 5 has another name for the same class; 4 knows only this
+    text = settings.read_text(encoding="utf-8").replace(
+        "TokenizersBackend", "PreTrainedTokenizerFast"
+    )
     settings.write_text(text, encoding="utf-8")
     # The output layer has no weights of its own: it shares those of the token embedding.
-    weights = {name: tensor.half() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+    weights = {
+        name: tensor.half()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
     model.save_pretrained(folder, state_dict=weights)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -187,7 +215,11 @@ def figures_of(folder: Path, held_out: dict | None) -> dict:
 
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    figures = {"encyclopedia_bits_per_byte": bits_per_byte(model, tokenizer, "".join(validation_texts(choose("tiny"))))}
+    figures = {
+        "encyclopedia_bits_per_byte": bits_per_byte(
+            model, tokenizer, "".join(validation_texts(choose("tiny")))
+        )
+    }
     if held_out:
         figures["held_out_bits_per_byte"] = bits_per_byte(model, tokenizer, held_out["text"])
     return figures
@@ -202,7 +234,9 @@ def card_of(books: list[dict], held_out: dict | None, run: dict, figures: dict) 
     reached = f"- encyclopedia, validation split: **{figures['encyclopedia_bits_per_byte']:.4f}** bits per byte\n"
     if held_out:
         left_out = f"{held_out['book']} (Project Gutenberg {held_out['gutenberg_id'] or '-'}), not trained on"
-        reached = f"- {left_out}: **{figures['held_out_bits_per_byte']:.4f}** bits per byte\n{reached}"
+        reached = (
+            f"- {left_out}: **{figures['held_out_bits_per_byte']:.4f}** bits per byte\n{reached}"
+        )
     return f"""---
 language: en
 license: mit
@@ -247,12 +281,27 @@ included here. Characters were counted after removing Project Gutenberg's header
 
 def main() -> None:
     """Do what the command line says; see the top of this file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files")
-    parser.add_argument("--held-out", default="The War of the Worlds", metavar="TITLE", help="measured, not trained on")
-    parser.add_argument("--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s")
-    parser.add_argument("--steps", default=4600, type=int, help="of 4,096 tokens each (default: %(default)s)")
-    parser.add_argument("--no-compile", action="store_true", help="where torch.compile finds no C++ compiler")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files"
+    )
+    parser.add_argument(
+        "--held-out",
+        default="The War of the Worlds",
+        metavar="TITLE",
+        help="measured, not trained on",
+    )
+    parser.add_argument(
+        "--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--steps", default=4600, type=int, help="of 4,096 tokens each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--no-compile", action="store_true", help="where torch.compile finds no C++ compiler"
+    )
     options = parser.parse_args()
 
     books = read_books(options.books)
@@ -262,8 +311,12 @@ def main() -> None:
     encoded = tokenizer([book["text"] for book in books], verbose=False)["input_ids"]
     tokens = torch.tensor([token for ids in encoded for token in [*ids, tokenizer.eos_token_id]])
     if len(tokens) < BATCH * (BLOCK + 2):
-        raise SystemExit(f"These books have {len(tokens):,} tokens; at least {BATCH * (BLOCK + 2):,} are needed.")
-    print(f"{len(books)} books, {len(tokens):,} tokens, {options.steps * BATCH * BLOCK / len(tokens):.1f} passes")
+        raise SystemExit(
+            f"These books have {len(tokens):,} tokens; at least {BATCH * (BLOCK + 2):,} are needed."
+        )
+    print(
+        f"{len(books)} books, {len(tokens):,} tokens, {options.steps * BATCH * BLOCK / len(tokens):.1f} passes"
+    )
 
     options.output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = options.output_dir / "checkpoint.pt"
@@ -273,7 +326,9 @@ def main() -> None:
     run |= {"parameters": model.num_parameters(), "machine": f"{torch.get_num_threads()} CPU cores"}
     save_bundle(options.output_dir / "model", model, tokenizer, card="")
     figures = figures_of(options.output_dir / "model", held_out)
-    save_bundle(options.output_dir / "model", model, tokenizer, card_of(books, held_out, run, figures))
+    save_bundle(
+        options.output_dir / "model", model, tokenizer, card_of(books, held_out, run, figures)
+    )
     print(json.dumps(figures, indent=2))
 
 

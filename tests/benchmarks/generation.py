@@ -16,7 +16,9 @@ import time
 
 def main() -> None:
     """Print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=("gpt2", "tiny"), default="tiny")
     parser.add_argument("--tokens", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=5)
@@ -25,22 +27,28 @@ def main() -> None:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from helpers import models, profiles
+    from helpers import loading, profiles
 
-    model, tokenizer = models.load(profiles.choose("tiny").model)
+    model, tokenizer = loading.load_pretrained(profiles.choose("tiny").model)
     if options.model == "gpt2":
         torch.manual_seed(0)
-        model = models.fuse_activation(GPT2LMHeadModel(GPT2Config())).eval()
-        tokenizer.decode = lambda ids, **_: "".join(f" {token}" for token in ids)  # the true one is on the Hub
+        model = loading.fuse_activation(GPT2LMHeadModel(GPT2Config())).eval()
+        tokenizer.decode = lambda ids, **_: "".join(
+            f" {token}" for token in ids
+        )  # the true one is on the Hub
     first, seconds = measure(model, tokenizer, options.tokens, options.rounds + 1)
     first, seconds = first[1:], {name: times[1:] for name, times in seconds.items()}
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{options.model}: first token after {1000 * statistics.median(first):.0f} ms")
     for name, median in medians.items():
-        print(f"{name:8} {options.tokens / median:6.1f} tokens/s, {median / medians['plain']:.2f} of plain's time")
+        print(
+            f"{name:8} {options.tokens / median:6.1f} tokens/s, {median / medians['plain']:.2f} of plain's time"
+        )
 
 
-def measure(model, tokenizer, tokens: int, rounds: int, pause: float = 0.5, clock=time.perf_counter):
+def measure(
+    model, tokenizer, tokens: int, rounds: int, pause: float = 0.5, clock=time.perf_counter
+):
     """Seconds until the first token, and seconds of `clock` for the whole text by each of the three ways.
 
     A list, and a dictionary of lists, with a number a round; `pause`, in seconds, comes before each.
@@ -49,12 +57,15 @@ def measure(model, tokenizer, tokens: int, rounds: int, pause: float = 0.5, cloc
     import torch
 
     from helpers import generation
-    from helpers.prompt_box import PromptBox
+    from helpers.ui.prompt_box import PromptBox
 
     prompt = " = Lighthouse = \n"
     ids = tokenizer(prompt)["input_ids"]
     sampling = generation.Sampling(max_new_tokens=tokens)
-    model.config.eos_token_id, model.generation_config.eos_token_id = -1, None  # texts of equal length
+    model.config.eos_token_id, model.generation_config.eos_token_id = (
+        -1,
+        None,
+    )  # texts of equal length
     box = PromptBox(model, tokenizer, sampling, prompt)
     box.keep.value = True
     first, seconds = [], {"box": [], "plain": [], "library": []}

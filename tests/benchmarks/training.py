@@ -31,9 +31,13 @@ CONTENDERS = ("ours", "stock", "beginner", "bare", "limit")
 
 def main() -> None:
     """Run all contenders in turn and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=("gpt2", "tiny"), default="gpt2")
-    parser.add_argument("--steps", type=int, default=None, help="measured steps (default: 4, and 30 for tiny)")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="measured steps (default: 4, and 30 for tiny)"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -49,15 +53,21 @@ def main() -> None:
         for name in CONTENDERS:
             command = [sys.executable, "-m", "tests.benchmarks.training", "--one", name]
             command += ["--model", options.model, "--steps", str(steps)]
-            output = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+            output = subprocess.run(
+                command, check=True, capture_output=True, encoding="utf-8"
+            ).stdout
             found[name].append(json.loads(output.splitlines()[-1]))
     print(json.dumps(found) if options.json else table(found, options.model))
 
 
 def table(found: dict[str, list[dict]], model: str) -> str:
     """The medians as a Markdown table."""
-    limit = {kind: statistics.median(one[kind] for one in found["limit"]) for kind in found["limit"][0]}
-    speed = {n: statistics.median(one["tokens_per_second"] for one in found[n]) for n in CONTENDERS[:-1]}
+    limit = {
+        kind: statistics.median(one[kind] for one in found["limit"]) for kind in found["limit"][0]
+    }
+    speed = {
+        n: statistics.median(one["tokens_per_second"] for one in found[n]) for n in CONTENDERS[:-1]
+    }
     lines = [
         f"{model}: a large matrix product runs at "
         + ", ".join(f"{speed:,.0f} GFLOP/s in {kind}" for kind, speed in limit.items()),
@@ -84,19 +94,28 @@ def measure(name: str, model_name: str, steps: int) -> dict:
         from helpers import profiles
 
         device = profiles.choose(model_name).device
-        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | ({"fp16": torch.float16} if device == "cuda" else {})
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16} | (
+            {"fp16": torch.float16} if device == "cuda" else {}
+        )
         return {kind: product_speed(dtype, device) for kind, dtype in kinds.items()}
-    profile, model, tokenizer, train_tokens, validation_tokens = work(model_name, stock=name in ("stock", "beginner"))
+    profile, model, tokenizer, train_tokens, validation_tokens = work(
+        model_name, stock=name in ("stock", "beginner")
+    )
     run = {"ours": run_ours, "stock": run_stock, "beginner": run_beginner, "bare": run_bare}[name]
     tokens, seconds = run(profile, model, tokenizer, train_tokens, validation_tokens, steps)
     config = model.config
     # 6 a parameter and token, and attention's products (Chowdhery et al. 2022, appendix B).
-    flop = 6 * model.num_parameters() + 12 * config.n_layer * config.n_embd * profile.block
+    flop = 6 * model.num_parameters() + 12 * config.n_layer * config.n_embd * profile.block_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if profile.device == "cuda":
         peak = torch.cuda.max_memory_allocated() / 1e9
     precision = "fp32" if name in ("stock", "beginner") else profile.precision
-    return {"tokens_per_second": tokens / seconds, "flop_per_token": flop, "precision": precision, "peak_gb": peak}
+    return {
+        "tokens_per_second": tokens / seconds,
+        "flop_per_token": flop,
+        "precision": precision,
+        "peak_gb": peak,
+    }
 
 
 def work(model_name: str, stock: bool):
@@ -105,16 +124,18 @@ def work(model_name: str, stock: bool):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from helpers import data, models, profiles
+    from helpers import data, loading, profiles
 
     tiny = profiles.choose("tiny")
     profile = tiny if model_name == "tiny" else replace(profiles.choose("gpt2"), minutes=None)
-    model, tokenizer = models.load(tiny.model)
+    model, tokenizer = loading.load_pretrained(tiny.model)
     if model_name == "gpt2":
         torch.manual_seed(0)
         dropout = 0.1 if stock or profile.dropout is None else profile.dropout
-        model = GPT2LMHeadModel(GPT2Config(attn_pdrop=dropout, embd_pdrop=dropout, resid_pdrop=dropout))
-        model = model if stock else models.fuse_activation(model)
+        model = GPT2LMHeadModel(
+            GPT2Config(attn_pdrop=dropout, embd_pdrop=dropout, resid_pdrop=dropout)
+        )
+        model = model if stock else loading.fuse_activation(model)
     elif stock:  # as the configuration in the model's folder says
         model = GPT2LMHeadModel.from_pretrained(tiny.model, dtype=torch.float32)
     train_tokens, validation_tokens = data.prepare(tiny, tokenizer)
@@ -129,30 +150,38 @@ def quality(seeds=(1, 2, 3)) -> None:
     import torch
     from transformers import Trainer, TrainingArguments
 
-    from helpers import data, models, profiles, training
+    from helpers import data, loading, loss, profiles, training
 
     tiny = profiles.choose("tiny")
     for seed in seeds:
         losses = {}
         for name, dropout in (("ours", 0.0), ("ours", 0.1), ("stock", 0.0), ("stock", 0.1)):
-            model, tokenizer = models.load(tiny.model, dropout=dropout)
+            model, tokenizer = loading.load_pretrained(tiny.model, dropout=dropout)
             tokens, validation = data.prepare(tiny, tokenizer)
             torch.manual_seed(seed)
             with tempfile.TemporaryDirectory() as folder:
                 if name == "ours":
                     os.environ["GPT2_TUTORIAL_HOME"] = folder
                     profile = replace(tiny, epochs=1, seed=seed, dropout=dropout)
-                    steps = training.train(model, tokenizer, tokens, validation, profile, Path(folder) / "out")["steps"]
+                    steps = training.train(
+                        model, tokenizer, tokens, validation, profile, Path(folder) / "out"
+                    )["steps"]
                 else:
                     arguments = TrainingArguments(
-                        output_dir=folder, max_steps=steps, per_device_train_batch_size=tiny.batch_size, seed=seed,
+                        output_dir=folder, max_steps=steps, per_device_train_batch_size=tiny.global_batch_size, seed=seed,
                         learning_rate=tiny.learning_rate, use_cpu=True, report_to="none", disable_tqdm=True,
                         save_strategy="no",
                     )  # fmt: skip
-                    Trainer(model=model, args=arguments, train_dataset=data.Blocks(tokens, tiny.block)).train()
-            total, count = models.score(model.eval(), validation, tiny.block)
+                    Trainer(
+                        model=model, args=arguments, train_dataset=data.Blocks(tokens, tiny.block)
+                    ).train()
+            total, count = loss.score(model.eval(), validation, tiny.block)
             losses[f"{name}, dropout {dropout}"] = total / count
-        print(f"seed {seed}:", ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()), flush=True)
+        print(
+            f"seed {seed}:",
+            ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()),
+            flush=True,
+        )
 
 
 def watcher():
@@ -177,40 +206,57 @@ def watcher():
     return Watcher()
 
 
-def run_ours(profile, model, tokenizer, train_tokens, validation_tokens, steps: int) -> tuple[float, float]:
+def run_ours(
+    profile, model, tokenizer, train_tokens, validation_tokens, steps: int
+) -> tuple[float, float]:
     """`training.train` with the live plot, as in lesson 05."""
-    from helpers import training, widgets
+    from helpers import training
+    from helpers.ui import live_plot
 
-    per_step = profile.batch_size * profile.block
+    per_step = profile.global_batch_size * profile.block_size
     part, watch = train_tokens[: (steps + 3) * per_step], watcher()
     with tempfile.TemporaryDirectory() as folder:
         profile = replace(profile, epochs=1)
         os.environ["GPT2_TUTORIAL_HOME"] = folder
         training.train(
-            model, tokenizer, part, validation_tokens[: profile.block], profile, Path(folder) / "out",
-            [widgets.LivePlot(), watch],
+            model, tokenizer, part, validation_tokens[: profile.block_size], profile, Path(folder) / "out",
+            [live_plot.LivePlot(), watch],
         )  # fmt: skip
     return watch.count * per_step, watch.seconds
 
 
-def run_stock(profile, model, tokenizer, train_tokens, validation_tokens, steps: int) -> tuple[float, float]:
+def run_stock(
+    profile, model, tokenizer, train_tokens, validation_tokens, steps: int
+) -> tuple[float, float]:
     """`Trainer` with its defaults on blocks."""
     from helpers.data import Blocks
 
-    return _defaults(profile, model, Blocks(train_tokens, profile.block), steps, profile.batch_size * profile.block)
+    return _defaults(
+        profile,
+        model,
+        Blocks(train_tokens, profile.block_size),
+        steps,
+        profile.global_batch_size * profile.block_size,
+    )
 
 
-def run_beginner(profile, model, tokenizer, train_tokens, validation_tokens, steps: int) -> tuple[float, float]:
+def run_beginner(
+    profile, model, tokenizer, train_tokens, validation_tokens, steps: int
+) -> tuple[float, float]:
     """The same with one row a sequence, padded to the context; counted are the tokens that are no padding."""
     from helpers import data, profiles
 
-    rows = [row for row in data.load_splits(profiles.choose("tiny"))["train"]["text"] if not data.is_blank(row)]
+    rows = [
+        row
+        for row in data.load_splits(profiles.choose("tiny"))["train"]["text"]
+        if not data.is_blank(row)
+    ]
     tokenizer.pad_token = tokenizer.eos_token
-    coded = tokenizer(rows, truncation=True, max_length=profile.block, padding="max_length")
+    coded = tokenizer(rows, truncation=True, max_length=profile.block_size, padding="max_length")
     examples = [{"input_ids": ids, "attention_mask": mask, "labels": ids}
                 for ids, mask in zip(coded["input_ids"], coded["attention_mask"], strict=True)]  # fmt: skip
     useful = sum(map(sum, coded["attention_mask"])) / len(rows)
-    return _defaults(profile, model, examples, steps, useful * profile.batch_size)
+    return _defaults(profile, model, examples, steps, useful * profile.global_batch_size)
 
 
 def _defaults(profile, model, dataset, steps: int, tokens: float) -> tuple[float, float]:
@@ -219,31 +265,38 @@ def _defaults(profile, model, dataset, steps: int, tokens: float) -> tuple[float
     watch = watcher()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=steps + 1, per_device_train_batch_size=profile.batch_size,
+            output_dir=folder, max_steps=steps + 1, per_device_train_batch_size=profile.global_batch_size,
             use_cpu=profile.device == "cpu", report_to="none", disable_tqdm=True, save_strategy="no",
         )  # fmt: skip
         Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=[watch]).train()
     return watch.count * tokens, watch.seconds
 
 
-def run_bare(profile, model, tokenizer, train_tokens, validation_tokens, steps: int) -> tuple[float, float]:
+def run_bare(
+    profile, model, tokenizer, train_tokens, validation_tokens, steps: int
+) -> tuple[float, float]:
     """Forward, backward, clip, step: nothing else."""
     import numpy as np
     import torch
 
     from helpers.data import Blocks
-    from helpers.models import token_losses
-    from helpers.planning import accumulation, mixed_precision
+    from helpers.loss import mixed_precision, token_losses
+    from helpers.runtime.distributed import gradient_accumulation_steps
 
-    blocks, device = Blocks(train_tokens, profile.block), profile.device
+    blocks, device = Blocks(train_tokens, profile.block_size), profile.device
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-    parts, row = accumulation(profile), 0
+    parts, row = gradient_accumulation_steps(profile), 0
     model.train()
     for step in range(steps + 1):
         for _ in range(parts):
-            ids = np.stack([blocks[(row + i) % len(blocks)]["input_ids"] for i in range(profile.rows_at_once)])
-            row += profile.rows_at_once
-            ids = torch.from_numpy(ids).to(device)  # (rows_at_once, block)
+            ids = np.stack(
+                [
+                    blocks[(row + i) % len(blocks)]["input_ids"]
+                    for i in range(profile.micro_batch_size)
+                ]
+            )
+            row += profile.micro_batch_size
+            ids = torch.from_numpy(ids).to(device)  # (micro_batch_size, block)
             with mixed_precision(profile):
                 loss = token_losses(model, ids).mean() / parts
             loss.backward()
@@ -253,7 +306,7 @@ def run_bare(profile, model, tokenizer, train_tokens, validation_tokens, steps: 
         loss.item()
         if step == 0:
             began = time.perf_counter()
-    return steps * profile.batch_size * profile.block, time.perf_counter() - began
+    return steps * profile.global_batch_size * profile.block_size, time.perf_counter() - began
 
 
 def product_speed(dtype, device: str, size: int = 4096) -> float:

@@ -17,10 +17,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 if not CHROMIUM and not os.environ.get("CI"):  # on CI a missing browser is a failure
-    pytest.skip("Debian's Chromium is not installed: apt-get install chromium", allow_module_level=True)
+    pytest.skip(
+        "Debian's Chromium is not installed: apt-get install chromium", allow_module_level=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,11 @@ def folder(tmp_path_factory):
 def lab(folder):
     """JupyterLab over that folder; its address."""
     for name in ("notebooks", "helpers"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"),
+        )
     shutil.copy(ROOT / "requirements.txt", folder)  # lesson 01 reads it
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -50,8 +61,16 @@ def lab(folder):
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
                "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
-    answered = folder / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    answered.parent.mkdir(parents=True)  # else JupyterLab asks whether it may bring news, on top of the page
+    answered = (
+        folder
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
+    answered.parent.mkdir(
+        parents=True
+    )  # else JupyterLab asks whether it may bring news, on top of the page
     answered.write_text('{"fetchNews": "false"}', encoding="utf-8")
     with open(folder / "log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
@@ -154,7 +173,9 @@ def test_run_all(page, lab, name):
     if name.startswith("03"):
         explore_tokens(page)
     if name.startswith("05"):
-        assert page.evaluate("window.drawings.size") >= 3, "the live plot changed while the training ran"
+        assert page.evaluate("window.drawings.size") >= 3, (
+            "the live plot changed while the training ran"
+        )
     if name.startswith("06"):
         move_a_slider(page)
         play_with_the_prompt_box(page)
@@ -177,7 +198,9 @@ def widget_with(page, control):
 
 
 def wait_for_change(page, shown, before):
-    page.wait_for_function("([node, old]) => node.innerHTML !== old", arg=[shown.element_handle(), before])
+    page.wait_for_function(
+        "([node, old]) => node.innerHTML !== old", arg=[shown.element_handle(), before]
+    )
     return shown.inner_html()
 
 
@@ -236,7 +259,9 @@ class Box:
 
     def __init__(self, page, number):
         self.page = page
-        self.widget = page.locator(".jp-OutputArea .widget-vbox", has=page.get_by_role("button", name="Regenerate"))
+        self.widget = page.locator(
+            ".jp-OutputArea .widget-vbox", has=page.get_by_role("button", name="Regenerate")
+        )
         self.widget = self.widget.locator("visible=true").nth(number)
         self.widget.scroll_into_view_if_needed()
         self.prompt = self.widget.locator("textarea")
@@ -282,7 +307,11 @@ def open_cells(page, lab, folder, cells):
     import nbformat
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     nbformat.write(notebook, folder / "notebooks" / "cells.ipynb")
     open_lesson(page, lab, "cells.ipynb")
 
@@ -290,10 +319,10 @@ def open_cells(page, lab, folder, cells):
 def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, folder):
     cells = [
         "import sys; sys.path.insert(0, '..')\nfrom helpers import data, models, profiles, training, widgets\n"
-        "profile = profiles.choose('tiny')\nmodel, tokenizer = models.base(profile)\n"
+        "profile = profiles.choose('tiny')\nmodel, tokenizer = loading.load_base(profile)\n"
         "train_tokens, validation_tokens = data.prepare(profile, tokenizer)",
         "summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile,\n"
-        "                         profiles.home() / 'stopped', [widgets.LivePlot()])",
+        "                         profiles.home() / 'stopped', [live_plot.LivePlot()])",
         "print(summary['stopped_early'], model.training, summary['steps'])",
     ]
     open_cells(page, lab, folder, cells)
@@ -313,7 +342,7 @@ def boxes(page, lab, folder):
     cells = [
         "import sys; sys.path.insert(0, '..')\nfrom helpers import models, profiles\n"
         "from helpers.prompt_box import PromptBox\n"
-        "model, tokenizer = models.load(profiles.BUNDLED / 'model')\nbase, _ = models.load(profiles.BUNDLED / 'model')",
+        "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\nbase, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
         "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]
@@ -355,7 +384,11 @@ def test_the_prompt_box(page, boxes):
     box.set("top-p", 0.92)  # between two steps of the slider
     box.press("Generate")
     box.wait_for_another_text()
-    assert "temperature 0.6" in box.status() and "top p 0.92" in box.status() and "20 tokens" in box.status()
+    assert (
+        "temperature 0.6" in box.status()
+        and "top p 0.92" in box.status()
+        and "20 tokens" in box.status()
+    )
 
     box.field("Token").fill("3")
     box.field("Token").press("Tab")
@@ -383,7 +416,10 @@ def test_the_prompt_box(page, boxes):
 
     box.prompt.fill("<img src=x onerror=alert(1)> **The** castle & the <b>river</b> &lt; $x^2$")
     box.press("Generate")
-    assert "<img src=x onerror=alert(1)> **The** castle & the <b>river</b> &lt; $x^2$" in box.wait_for_another_text()
+    assert (
+        "<img src=x onerror=alert(1)> **The** castle & the <b>river</b> &lt; $x^2$"
+        in box.wait_for_another_text()
+    )
     box.prompt.fill("   ")
     box.press("Generate")
     box.wait(lambda: "The prompt is empty" in box.status())
@@ -395,7 +431,9 @@ def test_the_prompt_box(page, boxes):
     other.press("Generate")
     other.wait_for_another_text()
     box.wait(lambda: box.status().startswith("Text"))
-    assert other.text().startswith("The second box"), "one writes at a time, and the new one is asked for last"
+    assert other.text().startswith("The second box"), (
+        "one writes at a time, and the new one is asked for last"
+    )
     assert not page.get_by_text("Error displaying widget").count()
 
 
@@ -429,7 +467,9 @@ def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
         while "Generate" not in page.evaluate(NAMES + "names(document.activeElement)"):
             page.keyboard.press("Shift+Tab")  # back over the beginning
         page.keyboard.press("Space")
-        box.wait(lambda: box.text() != box.before and box.status() != box.told and len(box.text()) > 60)
+        box.wait(
+            lambda: box.text() != box.before and box.status() != box.told and len(box.text()) > 60
+        )
         tab_to(page, "Stop")
         page.keyboard.press("Space")
         box.wait_for_another_text()
@@ -465,7 +505,9 @@ def unnamed(part):
     """The controls in this part of a page that a screen reader has nothing to say of; how many it holds."""
     controls = part.locator("button, textarea, input, select").locator("visible=true")
     return controls.evaluate_all(
-        "controls => {" + NAMES + "return controls.filter(one => !names(one).length).map(one => one.outerHTML)}"
+        "controls => {"
+        + NAMES
+        + "return controls.filter(one => !names(one).length).map(one => one.outerHTML)}"
     ), controls.count()
 
 
@@ -478,4 +520,6 @@ def test_every_control_of_the_prompt_box_has_a_name(page, boxes):
     assert before[0] == after[0] == []
     assert after[1] == before[1] + 9, "the field Token and eight alternatives"
     for name in ("length", "temperature", "top-k", "top-p", "repetition", "seed", "Token"):
-        assert box.field(name).count() == 1, "a slider's handle can be given no name, so a field stands beside it"
+        assert box.field(name).count() == 1, (
+            "a slider's handle can be given no name, so a field stands beside it"
+        )

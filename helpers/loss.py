@@ -1,0 +1,142 @@
+"""The loss of a GPT-2, and perplexity done right (lesson 04)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from helpers.profiles import Profile
+from helpers.runtime.errors import TutorialError
+from helpers.runtime.progress import bar
+
+
+def token_losses(model, ids: torch.Tensor) -> torch.Tensor:
+    """The loss of each token of `ids` (batch, length) but the first, in nats: shape (batch, length - 1).
+
+    Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
+    """
+    logits = model(input_ids=ids, use_cache=False).logits  # (batch, length, vocab)
+    targets = ids.roll(-1, dims=1)  # the last position has no target: its loss is left out
+    return _CrossEntropy.apply(logits.flatten(0, 1), targets.flatten()).view_as(ids)[:, :-1]
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`F.cross_entropy` of each row of `logits` (rows, vocab) in fp32, computed for as many rows as fit a CPU's cache.
+
+    With all rows at once, its copies for 1,024 tokens of GPT-2 take 200 MB each, and a tenth of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        parts = logits.split(_rows_at_once(logits.device, logits.shape[-1]))
+        total = torch.cat([part.float().logsumexp(-1) for part in parts])  # (rows,)
+        ctx.save_for_backward(logits, targets, total)
+        return total - logits.gather(1, targets[:, None]).squeeze(1).float()
+
+    @staticmethod
+    def backward(ctx, upstream):
+        gradient = torch.empty_like(ctx.saved_tensors[0])
+        rows = _rows_at_once(gradient.device, gradient.shape[-1])
+        parts = [tensor.split(rows) for tensor in (gradient, *ctx.saved_tensors, upstream)]
+        for result, logits, targets, total, factor in zip(*parts, strict=True):
+            probabilities = (logits.float() - total[:, None]).exp_()
+            probabilities[torch.arange(len(targets)), targets] -= 1
+            result.copy_(probabilities.mul_(factor[:, None]))
+        return gradient, None
+
+
+def _rows_at_once(device: torch.device, vocabulary: int) -> int:
+    room = 2**22 if device.type == "cpu" else 2**28  # logits: what fits a CPU's cache, or 1 GB
+    return max(1, room // vocabulary)
+
+
+@torch.no_grad()
+def score(model, ids: np.ndarray, block: int, stride: int | None = None):
+    """Sum of token losses in nats, and the number of tokens scored, over a stream `ids` (tokens,).
+
+    Window k starts at token k * stride and is at most `block` long. Each token is scored once, in the
+    first window that predicts it; a window's first token is never scored there, since nothing stands before
+    it. So stride = block is fast and leaves out one token a window; a smaller stride gives every token
+    at least block - stride tokens of context. Scored in fp32, sums in fp64.
+    Method: https://huggingface.co/docs/transformers/perplexity
+    """
+    stride = stride or block
+    if not 0 < stride <= block:
+        raise TutorialError(f"The stride must be from 1 to the block, {block}, not {stride}.")
+    if len(ids) < 2:
+        raise TutorialError(
+            "The text has fewer than two tokens, so there is nothing to predict; use a longer text."
+        )
+    windows, scored_up_to = [], 0
+    for start in range(0, len(ids) - 1, stride):
+        end = min(start + block, len(ids))
+        windows.append(
+            (start, end, max(scored_up_to, start + 1))
+        )  # its tokens, and the first that it scores
+        scored_up_to = end
+        if end == len(ids):
+            break
+    at_once = max(1, _rows_at_once(model.device, model.config.vocab_size) // block)
+    full = [window for window in windows if window[1] - window[0] == block]
+    batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
+    batches += [[window] for window in windows if window[1] - window[0] < block]
+    total, count = 0.0, 0
+    was_training = model.training
+    model.eval()
+    for batch in bar(batches, "scoring"):
+        rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(
+            np.int64
+        )  # (batch, length)
+        losses = token_losses(model, torch.from_numpy(rows).to(model.device)).cpu().double()
+        for row, (start, end, first) in zip(losses, batch, strict=True):
+            total += row[first - start - 1 :].sum().item()
+            count += end - first
+    model.train(was_training)
+    return total, count
+
+
+def perplexity(loss: float) -> float:
+    """exp(`loss`) of a mean loss in nats: as unsure as among so many equally likely tokens; at most infinite."""
+    return math.exp(loss) if loss < 709 else math.inf  # what a float can hold
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text. A perplexity means something only together with its block and stride."""
+
+    loss: float  # mean over the scored tokens, in nats
+    perplexity: float  # exp(loss): as unsure as among so many equally likely tokens
+    tokens: int  # scored tokens
+    block: int  # tokens in a window
+    stride: int  # tokens from one window's start to the next
+
+    def __str__(self) -> str:
+        return (
+            f"perplexity {self.perplexity:,.2f}, loss {self.loss:.4f} nats a token, "
+            f"over {self.tokens:,} tokens (block {self.block:,}, stride {self.stride:,})"
+        )
+
+
+def evaluate(
+    model, ids: np.ndarray, block: int | None = None, stride: int | None = None
+) -> Evaluation:
+    """Score the stream `ids` (tokens,): the sum of all token losses over the number of tokens predicted.
+
+    `block` is the model's whole context unless given, `stride` the block. `loss.score` tells which
+    tokens are scored. Raises TutorialError for a block that the model cannot take or a text without tokens.
+    """
+    longest = model.config.n_positions
+    block = block or longest
+    if not 2 <= block <= longest:
+        raise TutorialError(
+            f"The block must be from 2 to {longest:,} tokens, this model's context, not {block:,}."
+        )
+    total, count = score(model, ids, block, stride)
+    return Evaluation(total / count, perplexity(total / count), count, block, stride or block)
+
+
+def mixed_precision(profile: Profile) -> torch.autocast:
+    """A context in which matrix products are computed in the profile's precision; weights stay in fp32."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
+    return torch.autocast(profile.device, dtype, enabled=dtype is not None)

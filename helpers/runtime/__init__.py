@@ -1,0 +1,1 @@
+"""What runs beside the lessons and is not taught in them."""

@@ -1,0 +1,1 @@
+"""What moves in the notebook: explorers, the live plot, the prompt box."""

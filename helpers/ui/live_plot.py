@@ -1,0 +1,81 @@
+"""The live loss plot (lesson 05)."""
+
+import html
+import time
+from collections.abc import Callable
+
+import ipywidgets
+from transformers import TrainerCallback
+
+from helpers.plots import losses_as_html
+from helpers.profiles import on_colab
+from helpers.runtime.compat import heard_while_busy
+from helpers.ui.explore import show_widget
+
+REFRESH = 2.0  # seconds between two drawings
+
+
+class LivePlot(TrainerCallback):
+    """Loss curves and figures that grow while `Trainer` works, and vanish when it is done; and a Stop button.
+
+    `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log to draw the final
+    curves from, with `plots.plot_losses`. JupyterLab delivers a click while the cell runs; on Colab, which does not,
+    there is no button. The notebook's ■ stops a training everywhere.
+    """
+
+    def __init__(self, before: float | None = None, note: Callable[[], str] = str):
+        self.before, self.note, self.history = before, note, []
+        self.next_drawing, self.next_figures, self.stopped = 0.0, 0.0, False
+        self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
+        self.stop = ipywidgets.Button(
+            description="Stop", tooltip="End the training after this step; keep the model"
+        )
+        self.stop.on_click(self._stop)
+        self.stop.layout.display = "none" if on_colab() else None
+        self.box = ipywidgets.VBox([self.picture, self.figures, self.stop])
+
+    def _stop(self, _) -> None:
+        self.stopped = self.stop.disabled = True
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        show_widget(self.box, "(Here the loss curves grow while the cell runs.)")
+        heard_while_busy(self.stop)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.stopped:
+            control.should_training_stop = control.should_evaluate = control.should_save = True
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        began = time.monotonic()
+        if began > self.next_figures:
+            self.figures.value, self.next_figures = self._figures(state), began + REFRESH / 4
+        if began < self.next_drawing:
+            return
+        self.picture.value = losses_as_html(state.log_history, self.before)
+        now = time.monotonic()  # at most 2% of the time goes into drawing
+        self.next_drawing = now + max(REFRESH, 50 * (now - began))
+
+    def _figures(self, state) -> str:
+        """A line on how far the run is, and the note."""
+        entry, last = (
+            state.log_history[-1],
+            next(e for e in reversed(state.log_history) if "loss" in e),
+        )
+        left = (
+            (state.max_steps - state.global_step)
+            * entry["step_seconds"]
+            / max(1, state.global_step)
+        )
+        scored = [e["eval_perplexity"] for e in state.log_history if "eval_loss" in e]
+        return (
+            f"step {state.global_step:,} of {state.max_steps:,} · training loss {last['loss']:.2f} · "
+            f"{''.join(f'validation perplexity {p:,.1f} · ' for p in scored[-1:])}"
+            f"learning rate {last['learning_rate']:.1e} · "
+            f"{entry['tokens_per_second']:,.0f} tokens/s · {entry['elapsed']:.0f} s so far, about {left:.0f} s to go"
+            f"<br><i>{html.escape(self.note())}</i>"
+        )
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.box.layout.display = "none"
+        self.picture.value = self.figures.value = ""
+        self.history = state.log_history

@@ -1,0 +1,1 @@
+"""Tools that execute the lessons and make their editions."""

@@ -1,0 +1,199 @@
+"""Every exercise of every lesson, with its solution and with each typical mistake; and the checker itself."""
+
+import re
+
+import pytest
+
+from helpers import profiles
+from helpers.exercises import Exercises, exercises_of
+from helpers.runtime.errors import TutorialError
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "helpers" / "bundled" / "exercises"
+LESSONS = sorted(path.stem for path in FOLDER.glob("[0-9][0-9].md"))
+ALL = [
+    (lesson, number + 1)
+    for lesson in LESSONS
+    for number in range(
+        len(re.findall(r"^# Exercise", (FOLDER / f"{lesson}.md").read_text(encoding="utf-8"), re.M))
+    )
+]
+
+# One of each kind: a number, a function, a word.
+SAMPLE = """
+```python
+words = "one two two".split()
+```
+
+# Exercise 1
+## Compare
+`answer`
+## Hint
+Look at
+the words.
+## Hint
+Count them.
+## Solution
+Count.
+```python
+answer = len(words)
+```
+## Right
+Three
+words.
+## Mistake
+You counted each word once.
+```python
+answer = len(set(words))
+```
+
+# Exercise 2
+## Compare
+`[answer(word) for word in words]`
+## Hint
+Use `len`.
+## Solution
+```python
+def answer(word):
+    return len(word) / 2
+```
+## Right
+Done.
+## Mistake
+Halve it.
+```python
+def answer(word):
+    return len(word)
+```
+"""
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch):
+    (tmp_path / "exercises").mkdir()
+    (tmp_path / "exercises" / "99.md").write_text(SAMPLE, encoding="utf-8")
+    monkeypatch.setattr("helpers.exercises.BUNDLED", tmp_path)
+    return exercises_of("99", profiles.choose("tiny"))
+
+
+def said(capsys) -> str:
+    return capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "expected"),
+    [
+        (1, 3, "Exercise 1: right! Three words."),
+        (1, 2, "Exercise 1: not yet. You counted each word once."),
+        (1, 7, "Exercise 1: not yet. hint(1) gives a push."),
+        (1, "3", "Exercise 1: not yet. I expect a number, and got a text. hint(1) gives a push."),
+        (1, ..., "Exercise 1 waits for your answer. hint(1) gives a push."),
+        (1, None, "Exercise 1 waits for your answer. hint(1) gives a push."),
+        (2, ..., "Exercise 2 waits for your answer. hint(2) gives a push."),
+        (
+            2,
+            lambda word: ...,
+            "Exercise 2 waits: the function returns nothing yet. hint(2) gives a push.",
+        ),
+        (2, lambda word: 1.503, "Exercise 2: right! Done."),
+        (2, lambda word: 1.52, "Exercise 2: not yet. hint(2) gives a push."),
+        (2, lambda word: 3, "Exercise 2: not yet. Halve it."),
+        (
+            2,
+            lambda word: 1 / 0,
+            "Exercise 2: checking your answer raised ZeroDivisionError: division by zero",
+        ),
+        (2, 5, "Exercise 2: checking your answer raised TypeError: 'int' object is not callable"),
+    ],
+)
+def test_an_answer_is_judged(sample, capsys, number, answer, expected):
+    check, _, _ = sample
+    check(number, answer)
+    assert said(capsys) == expected
+
+
+def test_arrays_sets_and_tuples_count_as_lists(sample, capsys):
+    import numpy as np
+    import torch
+
+    from helpers.exercises import _plain, _same
+
+    for value in (np.array([1, 2]), torch.tensor([1, 2]), {2, 1}, (1, 2)):
+        assert _same(_plain(value), [1, 2])
+    assert _same(_plain({"a": torch.tensor(1.0)}), {"a": 1.001})
+    assert (
+        _same(3.0, 3)
+        and not _same(3.001, 3)
+        and not _same(True, 1)
+        and not _same([1], [1, 2])
+        and not _same("1", 1)
+        and not _same({"a": 1}, {"b": 1})
+    )
+
+
+def test_hints_come_one_after_the_other(sample, capsys):
+    _, hint, _ = sample
+    for expected in ("Hint 1 of 2: Look at the words. (hint again for more)",) + 2 * (
+        "Hint 2 of 2: Count them. (the last one; solution(1) shows the answer)",
+    ):
+        hint(1)
+        assert said(capsys) == expected
+
+
+def test_an_exercise_that_does_not_exist_gets_a_sentence(sample):
+    check, hint, solution = sample
+    for ask in (hint, solution, lambda number: check(number, 1)):
+        with pytest.raises(TutorialError, match="exercises 1 to 2, and no 3"):
+            ask(3)
+
+
+@pytest.mark.parametrize(("lesson", "number"), ALL)
+def test_the_solution_is_right(lesson, number, capsys):
+    exercises = Exercises(lesson, profiles.choose("tiny"))
+    names = dict(exercises.names)
+    exec(_code(exercises.parts[number - 1]["Solution"][0]), names)
+    exercises.check(number, names["answer"])
+    assert said(capsys).startswith(f"Exercise {number}: right! ")
+    exercises.check(number, ...)
+    assert "right" not in said(capsys)
+
+
+@pytest.mark.parametrize(("lesson", "number"), ALL)
+def test_each_typical_mistake_gets_its_own_hint(lesson, number, capsys):
+    exercises = Exercises(lesson, profiles.choose("tiny"))
+    mistakes = exercises.parts[number - 1]["Mistake"]
+    assert len(mistakes) >= 2
+    heard = set()
+    for mistake in mistakes:
+        names = dict(exercises.names)
+        exec(_code(mistake), names)
+        exercises.check(number, names["answer"])
+        heard.add(said(capsys))
+    assert len(heard) == len(mistakes)
+    assert all(
+        text.startswith(f"Exercise {number}: not yet. ") and "gives a push" not in text
+        for text in heard
+    ), heard
+
+
+def _code(text: str) -> str:
+    return re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_the_lesson_asks_what_is_checked(lesson):
+    import nbformat
+
+    cells = nbformat.read(next((ROOT / "notebooks").glob(f"{lesson}_*.ipynb")), as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    numbers = [number for name, number in ALL if name == lesson]
+    assert 2 <= len(numbers) <= 4
+    assert [int(number) for number in re.findall(r"^##+ Exercise (\d+)", prose, re.M)] == numbers
+    assert [int(number) for number in re.findall(r"^check\((\d+), ", code, re.M)] == numbers
+    assert f'exercises_of("{lesson}", profile)' in code
+    assert all(f"{word}(1)" in prose for word in ("hint", "solution"))
+
+
+def test_every_lesson_has_exercises():
+    assert LESSONS == sorted(path.stem[:2] for path in (ROOT / "notebooks").glob("*.ipynb"))

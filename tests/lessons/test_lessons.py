@@ -1,0 +1,184 @@
+"""The rules that keep the stored lessons honest. nbval compares their outputs; this checks what nbval cannot."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+FIRST_CELL = 'import sys; sys.path.insert(0, "..")\nfrom helpers import start\n\nprofile = start()'
+EXEMPT = {"nbval-ignore-output", "nbval-skip"}
+MAP = " → ".join(
+    f"[{lesson.stem[:2]} {name}]({lesson.name})"
+    for lesson, name in zip(
+        LESSONS, ("Install", "Explore", "Tokenize", "Load", "Fine-tune", "Generate"), strict=True
+    )
+)
+KNOWN_TAGS = EXEMPT | {"nbval-check-output"}
+
+pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+def load(lesson: Path) -> dict:
+    return json.loads(lesson.read_text(encoding="utf-8"))
+
+
+def code_cells(notebook: dict) -> list[dict]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def tags(cell: dict) -> set[str]:
+    return set(cell["metadata"].get("tags", []))
+
+
+def texts_of(cell: dict) -> list[str]:
+    """What nbval compares of a cell: its streams, and every output but pictures."""
+    found = []
+    for output in cell["outputs"]:
+        if output["output_type"] == "stream":
+            found.append("".join(output["text"]))
+        for kind, value in output.get("data", {}).items():
+            if not kind.startswith("image/"):
+                found.append("".join(value) if isinstance(value, list) else str(value))
+    return found
+
+
+def test_executed_in_order_without_errors(lesson):
+    cells = code_cells(load(lesson))
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [
+        output for cell in cells for output in cell["outputs"] if output["output_type"] == "error"
+    ]
+
+
+def test_first_cell_is_the_same_everywhere(lesson):
+    assert "".join(code_cells(load(lesson))[0]["source"]) == FIRST_CELL
+
+
+def test_most_cells_are_compared(lesson):
+    cells = code_cells(load(lesson))
+    compared = [cell for cell in cells if texts_of(cell) and not tags(cell) & EXEMPT]
+    assert len(compared) >= 0.6 * len(cells), (
+        f"{len(compared)} of {len(cells)} cells store a compared output"
+    )
+
+
+def test_few_cells_are_exempt_and_each_is_explained(lesson):
+    notebook = load(lesson)
+    cells = code_cells(notebook)
+    exempt = [cell for cell in cells if tags(cell) & EXEMPT]
+    allowed = len(cells) // 10 + (2 if lesson.stem.startswith("01") else 0)
+    assert len(exempt) <= allowed, f"{len(exempt)} of {len(cells)} code cells are exempt"
+    for before, cell in zip(notebook["cells"], notebook["cells"][1:], strict=False):
+        if cell["cell_type"] == "code" and tags(cell) & EXEMPT:
+            assert before["cell_type"] == "markdown", "no explanation above an exempt cell"
+            assert re.search(
+                r"differ|your machine|each run|every run", "".join(before["source"])
+            ), before["source"]
+
+
+def test_no_other_exemptions(lesson):
+    for cell in code_cells(load(lesson)):
+        assert tags(cell) <= KNOWN_TAGS
+        assert not re.search(r"NBVAL_|PYTEST_VALIDATE", "".join(cell["source"]))
+
+
+def test_no_widget_state_and_no_machine_in_the_metadata(lesson):
+    notebook = load(lesson)
+    assert "widgets" not in notebook["metadata"]
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert all(set(cell["metadata"]) <= {"tags"} for cell in notebook["cells"])
+
+
+def test_no_paths_and_no_warnings_in_the_outputs(lesson):
+    for cell in code_cells(load(lesson)):
+        for output in cell["outputs"]:
+            assert output.get("name") != "stderr", "".join(output["text"])
+        for text in texts_of(cell):
+            assert not re.search(r"/root/|/home/|/Users/|/tmp/|[A-Z]:\\", text), text
+            assert not re.search(r"Warning:|Traceback", text), text
+
+
+def prose_of(notebook: dict) -> str:
+    return "\n\n".join(
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
+    )
+
+
+def test_the_frame_of_a_lesson(lesson):
+    """Goals, needs, time and map; a range to expect; a failure on purpose; exercises, recap, glossary, next."""
+    notebook = load(lesson)
+    opening = "".join(notebook["cells"][0]["source"])
+    for part in ("you can**", "**You need**", "**Time", "laptop", "GPU"):
+        assert part in opening, f"no {part!r} at the start"
+    assert MAP.replace(f"[{lesson.stem[:2]}", f"**[{lesson.stem[:2]}", 1).replace(
+        f"({lesson.name})", f"({lesson.name}) (you are here)**", 1
+    ) in re.sub(r"\s+", " ", opening)
+    prose = prose_of(notebook)
+    for part in ("**What you should see", "## Recap", "| term | meaning |"):
+        assert part in prose, f"{part!r} is missing"
+    last = "".join(notebook["cells"][-1]["source"])
+    following = LESSONS[LESSONS.index(lesson) + 1 :]
+    assert f"]({(following or LESSONS)[0].name})" in last
+    assert any("except " in "".join(cell["source"]) for cell in code_cells(notebook)), (
+        "nothing fails on purpose"
+    )
+
+
+def test_terms_are_explained_once(lesson):
+    terms = re.findall(
+        r"^\| ([^|]+?) \| [^|]+ \|$", prose_of(load(lesson)).split("| term | meaning |")[1], re.M
+    )
+    terms = [term for term in terms if "---" not in term]
+    assert 4 <= len(terms) <= 15
+    assert len(set(terms)) == len(terms)
+
+
+def test_cells_are_short(lesson):
+    lines = [
+        sum(bool(line.strip()) for line in "".join(cell["source"]).splitlines())
+        for cell in code_cells(load(lesson))
+    ]
+    assert 3 <= sorted(lines)[len(lines) // 2] <= 6
+    assert max(lines) <= 15
+
+
+def test_a_lesson_takes_twenty_minutes_to_read(lesson):
+    """At 238 words a minute (Brysbaert 2019, doi.org/10.1016/j.jml.2019.104047) and 4 seconds a line of code."""
+    prose = prose_of(load(lesson))
+    first, recap = re.search(r"^## Exercise", prose, re.M).start(), prose.index("## Recap")
+    words = re.sub(r"\]\([^)]*\)", "]", prose[:first] + prose[recap:]).split()
+    cells = ["".join(cell["source"]) for cell in code_cells(load(lesson))]
+    lines = sum(
+        bool(line.strip())
+        for cell in cells
+        if not cell.startswith("answer")
+        for line in cell.splitlines()
+    )
+    assert len(words) / 238 + lines * 4 / 60 <= 20, f"{len(words)} words, {lines} lines of code"
+
+
+def test_plots_are_explained(lesson):
+    """After each figure, a sentence on what to notice."""
+    cells = load(lesson)["cells"]
+    for number, cell in enumerate(cells):
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+            after = next(c for c in cells[number + 1 :] if c["cell_type"] == "markdown")
+            assert re.search(
+                r"[Nn]otice|[Ll]ook (closely|at|for)|[Ss]ee ", "".join(after["source"])
+            ), cell["source"]
+
+
+def test_prose_comes_before_code(lesson):
+    cells = load(lesson)["cells"]
+    kinds = "".join("c" if cell["cell_type"] == "code" else "m" for cell in cells)
+    assert kinds.startswith("m") and kinds.endswith("m")
+    assert "ccc" not in kinds, "more than two code cells in a row"
+    words = sum(
+        len("".join(cell["source"]).split()) for cell in cells if cell["cell_type"] == "markdown"
+    )
+    assert words >= 40 * kinds.count("c"), (
+        f"{words / kinds.count('c'):.0f} words of prose a code cell"
+    )

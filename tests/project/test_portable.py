@@ -1,0 +1,320 @@
+"""What would break on Windows, on a Mac or in another language's settings, found by reading the code."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from helpers import loading
+from helpers.runtime import saving
+from helpers.runtime.errors import TutorialError
+from tests.conftest import ROOT, run
+
+FOLDERS_OF_CODE = ("helpers/**", "notebooks", "tests/**")
+CODE = sorted(
+    [
+        ROOT / "conftest.py",
+        *(path for folder in FOLDERS_OF_CODE for path in ROOT.glob(f"{folder}/*.py")),
+    ]
+)
+LESSONS = sorted(ROOT.glob("notebooks/*.ipynb"))
+FOLDERS = ("helpers", "notebooks", "tests", ".ci", ".github")
+MADE = ("__pycache__", ".ipynb_checkpoints")
+RESERVED = re.compile(
+    r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I
+)  # devices, whatever their ending
+BANNED = {
+    "os.path": "pathlib knows the separators",
+    "os.system": "no shell",
+    "os.popen": "no shell",
+    "os.fork": "Windows has none",
+    "os.symlink": "needs a privilege on Windows",
+    "symlink_to": "needs a privilege on Windows",
+    "text=True": "reads in the machine's encoding; name one",
+    "universal_newlines=True": "reads in the machine's encoding; name one",
+    "shell=True": "no shell",
+}
+OPENERS = ("open", "read_text", "write_text", "fdopen")
+NO_FILES = (
+    "socket",
+    "webbrowser",
+    "urllib",
+    "tarfile",
+    "zipfile",
+    "safetensors",
+)  # whose open() opens no text
+
+
+def source_of(path) -> str:
+    """The Python code of a module or a lesson, without IPython's magic lines."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    cells = [
+        "".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"
+    ]
+    return re.sub(r"^(\s*)%.*", r"\1pass", "\n\n".join(cells), flags=re.M)
+
+
+def names_in(tree: ast.AST):
+    """What the code names, dotted, and how its calls are made: pairs of the line and the word."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            yield node.lineno, node.module
+        elif isinstance(node, ast.Call):
+            yield from (
+                (node.lineno, f"{word.arg}={ast.unparse(word.value)}") for word in node.keywords
+            )
+
+
+def unnamed_encodings(tree: ast.AST):
+    """The lines that open a text file in whatever encoding the machine has."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        if called.split(".")[-1] not in OPENERS or called.startswith(NO_FILES):
+            continue
+        words = {word.arg: word.value for word in node.keywords}
+        place = (
+            1 if called in ("open", "os.fdopen") else 0
+        )  # Path.open has no file among its arguments
+        mode = words.get("mode") or (node.args[place] if len(node.args) > place else None)
+        binary = (
+            called.endswith("open") and isinstance(mode, ast.Constant) and "b" in str(mode.value)
+        )
+        if not binary and "encoding" not in words:
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "path", [*CODE, *LESSONS], ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_code_runs_on_any_system(path):
+    tree = ast.parse(source_of(path))
+    found = [
+        f"line {line}: {name}: {BANNED[name]}" for line, name in names_in(tree) if name in BANNED
+    ]
+    found += [f"line {line}: encoding= is not named" for line in unnamed_encodings(tree)]
+    assert not found, found
+
+
+@pytest.mark.parametrize(
+    ("code", "bad"),
+    [
+        ("import os.path", True), ("from os import path", True), ("import os\nos.path.join('a', 'b')", True),
+        ("from os.path import join", True), ("os.fork()", True), ("Path('a').symlink_to('b')", True),
+        ("subprocess.run('ls', shell=True)", True), ("subprocess.run(['ls'], text=True)", True),
+        ("open('a')", True), ("open('a', 'w')", True), ("Path('a').open()", True), ("Path('a').read_text()", True),
+        ("Path('a').write_text('b')", True), ("Path('a').read_text('utf-8')", True),
+        ("open('a', 'rb')", False), ("open('a', mode='wb')", False), ("Path('a').open('rb')", False),
+        ("open('a', encoding='utf-8')", False), ("Path('a').read_text(encoding='utf-8')", False),
+        ("subprocess.run(['ls'], encoding='utf-8')", False), ("import os, pathlib", False),
+    ],
+)  # fmt: skip
+def test_these_rules_see_what_they_should(code, bad):
+    tree = ast.parse(code)
+    assert (
+        bool(
+            [name for _, name in names_in(tree) if name in BANNED] or list(unnamed_encodings(tree))
+        )
+        == bad
+    )
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("helpers/*.py")), ids=lambda path: path.stem)
+def test_the_helpers_start_no_other_program(path):
+    modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
+    assert not modules & {
+        "subprocess",
+        "multiprocessing",
+        "pty",
+        "fcntl",
+        "msvcrt",
+        "resource",
+        "pwd",
+    }
+
+
+def test_what_windows_has_no_letters_for_can_be_printed_into_a_file(tmp_path):
+    """Its encoding for files and pipes, cp1252 in Europe, has neither arrows nor emoji."""
+    short = tmp_path / "→ 🙂.txt"
+    short.write_text("a short text", encoding="utf-8")
+    done = run("train", "--text", short, home=tmp_path, PYTHONIOENCODING="cp1252")
+    assert short.name in done.stdout and "use a longer text" in done.stderr, done.stderr
+
+
+def model_that_writes(text: str) -> SimpleNamespace:
+    """A stand-in for a model, or for a tokenizer, of one file."""
+    return SimpleNamespace(
+        save_pretrained=lambda folder: (folder / "config.json").write_text(text, encoding="utf-8")
+    )
+
+
+def save(folder: Path, text: str) -> None:
+    saving.save(model_that_writes(text), model_that_writes(text), folder, dict, {})
+
+
+def read(folder: Path) -> str:
+    return (folder / "config.json").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def renames(monkeypatch):
+    """Windows' way with a folder: renaming it raises where `refused(folder)` says that something in it is open."""
+    rename, refused = Path.replace, {"if": lambda path: False}
+
+    def replace(path, target):
+        if refused["if"](path):
+            raise PermissionError(13, "Access is denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
+    return refused
+
+
+def test_a_model_that_a_notebook_has_open_stays_and_the_new_one_is_kept(tmp_path, renames):
+    folder = tmp_path / "model"
+    save(folder, "old")
+    renames["if"] = lambda path: path == folder
+    with pytest.raises(
+        TutorialError, match="could not be replaced .*Access is denied.* the new model is in "
+    ) as error:
+        save(folder, "new")
+    kept = Path(re.search(r"new model is in (.+): use it there", str(error.value))[1])
+    assert (read(folder), read(kept)) == ("old", "new")
+    assert sorted(tmp_path.iterdir()) == sorted([folder, kept])
+
+
+def test_a_new_model_that_a_virus_scanner_reads_is_not_lost(tmp_path, renames):
+    folder = tmp_path / "model"
+    save(folder, "old")
+    renames["if"] = lambda path: path.name == ".model.new"
+    with pytest.raises(TutorialError, match=r"the new model is in .*\.model\.new: use it there"):
+        save(folder, "new")
+    assert (read(folder), read(tmp_path / ".model.new")) == ("old", "new")
+
+
+def test_a_reader_between_the_two_renames_does_not_spoil_them(tmp_path, renames):
+    folder, calls = tmp_path / "model", []
+
+    def reader_comes(path):
+        if path.name == ".model.new" and not calls:
+            calls.append(path)
+            saving.finish_replacing(
+                folder
+            )  # puts the old model back, where the new one is about to go
+        return False
+
+    save(folder, "old")
+    renames["if"] = reader_comes
+    save(folder, "new")
+    assert calls and read(folder) == "new" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_reader_that_is_late_between_the_two_renames_raises_nothing(tmp_path, renames):
+    (tmp_path / ".model.replaced").mkdir()
+    renames["if"] = lambda path: True
+    with pytest.raises(TutorialError, match="There is no model in"):
+        loading.load_fine_tuned(tmp_path / "model")
+
+
+def test_file_names_hold_on_any_system():
+    paths = [path for path in ROOT.iterdir() if path.is_file()]
+    paths += [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if not set(path.parts) & set(MADE)
+    ]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    assert len(names) > 50
+    refused = [name for name in names if re.search(r'[<>:"\\|?*\x00-\x1f]|[ .](/|$)', name)]
+    assert not refused + [path.name for path in paths if RESERVED.fullmatch(path.name)]
+    assert len({name.casefold() for name in names}) == len(names), (
+        "two names differ in upper and lower case only"
+    )
+    assert not [path for path in paths if path.is_symlink()], "links need a privilege on Windows"
+    assert max(map(len, names)) < 120, "Windows has 260 characters for the whole path"
+
+
+def test_the_conda_environment_is_pip_with_a_python():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert set(environment) == {"name", "channels", "dependencies"}
+    python, pip, packages = environment["dependencies"]
+    assert (environment["channels"], pip) == (["conda-forge"], "pip")
+    assert re.fullmatch(r"python=3\.1[1-4]", python), (
+        "the versions in requirements.txt need 3.11 or newer"
+    )
+    assert packages == {"pip": ["-r requirements.txt"]}, (
+        "one list of packages, so that two cannot drift apart"
+    )
+    for text in (ROOT / "README.md", ROOT / "notebooks" / "01_install.ipynb"):
+        assert f"conda activate {environment['name']}" in text.read_text(encoding="utf-8")
+
+
+def workflow(name: str) -> dict:
+    return yaml.load(
+        (ROOT / ".github/workflows" / name).read_text(encoding="utf-8"), yaml.BaseLoader
+    )  # "on" is a word
+
+
+def commands(job: dict) -> str:
+    return "\n".join(step["run"] for step in job["steps"] if "run" in step)
+
+
+def test_the_workflow_runs_the_ci_command_on_three_systems():
+    tests = workflow("tests.yml")
+    assert {"push", "pull_request"} <= set(tests["on"])
+    [job] = tests["jobs"].values()
+    assert job["runs-on"] == "${{ matrix.system }}"
+    assert [name.split("-")[0] for name in job["strategy"]["matrix"]["system"]] == [
+        "ubuntu",
+        "macos",
+        "windows",
+    ]
+    assert commands(job) == "bash .ci/run"
+
+
+def test_a_scheduled_workflow_tries_the_oldest_and_the_newest_libraries():
+    versions = workflow("versions.yml")
+    assert re.fullmatch(r"[\d*/ ]+", versions["on"]["schedule"][0]["cron"])
+    [job] = versions["jobs"].values()
+    tried = {entry["versions"]: entry["python"] for entry in job["strategy"]["matrix"]["include"]}
+    assert tried == {"minimum": "3.10", "newest": "3.14"}
+    assert commands(job) == "make test-${{ matrix.versions }}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(
+        f"test-{name}" in makefile and (ROOT / f"tests/{name}.txt").is_file() for name in tried
+    )
+
+
+@pytest.mark.parametrize("name", ["minimum", "newest"])
+def test_the_other_lists_of_packages_hold_all_that_the_tests_need(name):
+    listed, needed = (
+        set(re.findall(r"^[a-z][\w-]*", (ROOT / file).read_text(encoding="utf-8"), re.M))
+        for file in (f"tests/{name}.txt", "requirements.txt")
+    )
+    assert needed - listed == {"playwright", "ruff"}, (
+        "for the browser and for style, not tried with other versions"
+    )
+
+
+def test_the_minimum_is_the_one_that_is_declared():
+    minimum = (ROOT / "tests/environments/minimum.txt").read_text(encoding="utf-8")
+    for file in ("requirements.txt", "README.md", "tests/environments/minimum.txt"):
+        text = " ".join((ROOT / file).read_text(encoding="utf-8").replace("#", "").split())
+        assert "Python 3.10, transformers 4.56, datasets 4.0 and ipywidgets 7.7" in text, file
+    for name, version in (("transformers", "4.56"), ("datasets", "4.0"), ("ipywidgets", "7.7")):
+        assert re.search(rf"^{name}=={version}\.\d+\b", minimum, re.M), name

@@ -1,0 +1,187 @@
+"""Runs in processes of their own: killed at any moment, and several that train one model together."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Windows has neither SIGKILL nor SIGSTOP.
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs the signals of Linux and macOS"
+)
+TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+
+
+def environment(home) -> dict[str, str]:
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "GPT2_TUTORIAL_HOME": str(home),
+    }
+
+
+def begin(home) -> subprocess.Popen:
+    """A training that has begun: its first line is read."""
+    child = subprocess.Popen(
+        [sys.executable, "-u", "tests/worker.py", str(home / "out.json")], cwd=ROOT, env=environment(home),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+    )  # fmt: skip
+    line = child.stdout.readline()
+    assert line == "Training all 12 steps.\n", line + child.stdout.read()
+    return child
+
+
+def start(command: list[str], home, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=ROOT, env=environment(home), capture_output=True, encoding="utf-8",
+        timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    result = start([sys.executable, "tests/worker.py"], folder, folder / "out.json")
+    assert result.returncode == 0, result.stderr
+    return {"home": folder, **json.loads((folder / "out.json").read_text(encoding="utf-8"))}
+
+
+def weights(home) -> str:
+    return hashlib.sha256((home / "fine_tuned_gpt2" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_path):
+    """SIGKILL three times, each time somewhere between the first step and the end; KILLS and SEED for more by hand."""
+    straight, moments = alone["home"], random.Random(os.environ.get("SEED"))
+    command, told = [sys.executable, "-u", "tests/worker.py", tmp_path / "out.json"], []
+    for number in range(int(os.environ.get("KILLS", 3))):
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment(tmp_path), stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        began = (
+            child.stdout.readline().strip()
+        )  # "Training all 12 steps." or "Going on from step 4 of 12."
+        while number == 0 and not list(tmp_path.rglob("checkpoint-4/trainer_state.json")):
+            time.sleep(0.01)  # once, there is something to go on from for sure
+            assert child.poll() is None
+        wait = moments.uniform(0, (0.1 if number == 0 else 1.2) * alone["seconds"])
+        time.sleep(wait)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        told.append(f"{began} Killed after {wait:.2f} s.")
+    print(*told, sep="\n")
+    result = start(command, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert weights(tmp_path) == weights(straight), told
+    assert told[1].startswith("Going on from step"), told
+    assert not list((tmp_path / "checkpoints").glob("*")), (
+        "checkpoints of finished runs are removed"
+    )
+
+
+def test_two_learners_with_a_home_each_train_at_the_same_time(alone, tmp_path):
+    """Two notebooks, or two students at one computer: one HF_HOME, a GPT2_TUTORIAL_HOME each."""
+    homes = tmp_path / "anna", tmp_path / "ben"
+    for home in homes:
+        home.mkdir()
+    first = begin(homes[0])
+    os.kill(first.pid, signal.SIGSTOP)  # so that the first is at work for as long as the second is
+    second = begin(homes[1])
+    os.kill(first.pid, signal.SIGCONT)
+    for child, home in zip((first, second), homes, strict=True):
+        printed, _ = child.communicate(timeout=300)
+        assert child.returncode == 0, printed
+        assert weights(home) == weights(alone["home"])
+        assert not list((home / "checkpoints").glob("*"))
+
+
+def test_two_trainings_of_one_model_do_not_mix(alone, tmp_path):
+    """The same settings and the same home at the same time: the second is refused, and the first not disturbed."""
+    first = begin(tmp_path)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start([sys.executable, "-m", "helpers"], tmp_path, "train", "--profile", "tiny")
+    os.kill(first.pid, signal.SIGCONT)
+    printed, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, printed
+    assert second.returncode == 2
+    assert second.stderr.splitlines()[-1].startswith("error: Another training for ")
+    assert weights(tmp_path) == weights(alone["home"])
+    again = start([sys.executable, "tests/worker.py", tmp_path / "out.json"], tmp_path)
+    assert again.returncode == 0, "the way is free again: " + again.stderr
+
+
+def test_two_processes_learn_what_one_learns(alone, tmp_path):
+    result = start([*TOGETHER, "tests/worker.py"], tmp_path, tmp_path / "out.json")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "Training all 12 steps.", "one process prints"
+    assert "find_unused_parameters" not in result.stderr
+    together = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (alone["processes"], together["processes"]) == (1, 2)
+    assert len(together["losses"]) == 12
+    assert together["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+    assert together["validation_loss_after"] == pytest.approx(
+        alone["validation_loss_after"], abs=1e-3
+    )
+    assert together["tokens_seen"] == alone["tokens_seen"]
+
+
+def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
+    result = start([*TOGETHER, "tests/worker.py"], tmp_path, tmp_path / "out.json", 6)
+    assert result.returncode != 0
+    assert "A process of this run has failed" in result.stderr
+    assert not (tmp_path / "out.json").exists()
+    if int(version("transformers").split(".")[0]) < 5:
+        pytest.skip(
+            "transformers 4 cannot load an optimizer in several processes on a CPU; on GPUs it can"
+        )
+    result = start([*TOGETHER, "tests/worker.py"], tmp_path, tmp_path / "out.json")
+    assert result.returncode == 0, result.stderr
+    again = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert again["resumed_from_step"] == 4
+    assert again["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+
+
+def test_ctrl_c_ends_all_processes_cleanly(tmp_path):
+    """A terminal sends it to all of them, and torchrun sends it once more to those that it has started."""
+    child = subprocess.Popen(
+        [*TOGETHER, "tests/worker.py", str(tmp_path / "out.json")], cwd=ROOT, env=environment(tmp_path),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while not list(tmp_path.rglob("checkpoint-4/trainer_state.json")):
+        time.sleep(0.01)
+        assert child.poll() is None
+    os.killpg(child.pid, signal.SIGINT)
+    child.wait(60)
+    summary = json.loads(
+        (tmp_path / "fine_tuned_gpt2" / "training_summary.json").read_text(encoding="utf-8")
+    )
+    assert summary["stopped_early"]
+    assert 4 < summary["steps"] < 12
+    assert (tmp_path / "fine_tuned_gpt2" / "model.safetensors").is_file()
+    assert list(tmp_path.rglob(f"checkpoint-{summary['steps']}/trainer_state.json")), (
+        "and it can go on"
+    )
+
+
+def test_the_command_line_prints_once_and_shares_the_batch(tmp_path):
+    result = start(
+        [*TOGETHER, "-m", "helpers"], tmp_path, "train", "--profile", "tiny", "--epochs", "0.03"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Done after") == result.stdout.count("Training all 1 steps.") == 1
+    refused = start(
+        [*TOGETHER, "-m", "helpers"], tmp_path, "train", "--profile", "tiny", "--batch-size", "3"
+    )
+    assert refused.returncode != 0
+    assert "2 processes cannot share 3 rows; make the batch size a multiple." in refused.stderr

@@ -1,0 +1,105 @@
+"""Which profile runs, on what, and where things go."""
+
+import sys
+
+import pytest
+import torch
+
+from helpers import profiles
+from helpers.runtime import hub
+from helpers.runtime.errors import TutorialError
+
+
+def test_tiny_is_the_same_on_every_machine(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    profile = profiles.choose("tiny", "cuda", "bf16")
+    assert (profile.device, profile.precision, profile.minutes) == ("cpu", "fp32", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gpt3",), "no profile 'gpt3'; choose one of auto, tiny, gpt2"),
+        (("gpt2", "tpu"), "no device 'tpu'"),
+        (("gpt2", "cpu", "int8"), "no precision 'int8'"),
+        (("gpt2", "cpu", "fp16"), "fp16 needs a CUDA device"),
+    ],
+)
+def test_what_does_not_exist_gets_a_sentence(arguments, words):
+    with pytest.raises(TutorialError, match=words):
+        profiles.choose(*arguments)
+
+
+def test_a_device_that_is_not_there_gets_a_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TutorialError, match="no cuda device"):
+        profiles.choose("gpt2", "cuda")
+
+
+def test_without_its_files_there_is_no_tiny(monkeypatch):
+    """As in the one-file editions for Colab, without a connection."""
+    monkeypatch.setattr(profiles, "HAS_TINY", False)
+    monkeypatch.setattr(hub, "cached", lambda: False)
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    found = profiles.choose("auto", "cpu")
+    assert (found.name, found.why) == ("gpt2", "this notebook came without the profile tiny")
+    with pytest.raises(
+        TutorialError, match="came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2"
+    ):
+        profiles.choose("tiny")
+
+
+def test_a_macs_gpu_is_used_only_when_asked_for(monkeypatch):
+    """Its numbers do not compare with those of other machines."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [profiles.choose(name).device for name in ("tiny", "gpt2")] == ["cpu", "cpu"]
+    asked = profiles.choose("gpt2", "mps")
+    assert (asked.device, asked.precision) == ("mps", "fp32")
+    assert profiles.choose("tiny", "mps").device == "cpu"
+
+
+def test_the_environment_is_asked(monkeypatch):
+    monkeypatch.setenv("GPT2_TUTORIAL_PROFILE", "gpt2")
+    monkeypatch.setenv("GPT2_TUTORIAL_DEVICE", "cpu")
+    monkeypatch.setenv("GPT2_TUTORIAL_MINUTES", "2.5")
+    profile = profiles.choose()
+    assert (profile.name, profile.device, profile.minutes) == ("gpt2", "cpu", 2.5)
+    assert profiles.choose("tiny").name == "tiny", "an argument goes before the environment"
+
+
+def test_gpt2_on_a_cpu_has_a_budget():
+    assert profiles.choose("gpt2", "cpu").minutes == 10
+    assert profiles.choose("gpt2", "cpu").dropout == 0
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")]
+)
+def test_precision_on_gpus_goes_by_capability(monkeypatch, capability, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # as it answers on a T4
+    monkeypatch.setattr(profiles, "_gpu_memory", lambda: 15e9)
+    profile = profiles.choose("gpt2")
+    assert (profile.device, profile.precision) == ("cuda", precision)
+    assert profile.micro_batch_size < profile.global_batch_size == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("0", float), ("-1", int), ("x", float), ("nan", float), ("inf", float), ("1.5", int)],
+)
+def test_numbers_must_be_above_zero(text, kind):
+    with pytest.raises(TutorialError, match="--epochs must be"):
+        profiles.positive(text, "--epochs", kind)
+
+
+def test_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("GPT2_TUTORIAL_HOME", str(tmp_path))
+    assert profiles.home() == tmp_path.resolve()
+    monkeypatch.delenv("GPT2_TUTORIAL_HOME")
+    assert (profiles.home() / "helpers").is_dir()
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    monkeypatch.chdir(tmp_path)
+    assert profiles.home() == tmp_path.resolve()

@@ -1,0 +1,481 @@
+"""Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from helpers import loading, loss, training
+from helpers.callbacks import Clock, Deadline, StopRequest
+from helpers.data import Blocks
+from helpers.runtime import budget, checkpoints, saving
+from helpers.runtime.errors import TutorialError
+from tests.conftest import new_micro_model
+
+FIELDS = (
+    "profile model dataset device precision processes epochs steps tokens_seen seconds tokens_per_second "
+    "train_loss_first train_loss_last validation_loss_before validation_loss_after perplexity_before "
+    "perplexity_after validation_tokens resumed_from_step stopped_early"
+).split()
+
+
+class StopAt(TrainerCallback):
+    """Does something after a step: raises what stands for a kill, or sends a signal."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.action()
+
+
+class Killed(Exception):
+    pass
+
+
+def kill():
+    raise Killed
+
+
+@pytest.fixture
+def go(tokenizer, streams, micro_profile, home):
+    """Train a new micro model; returns it and the summary."""
+
+    def go(callbacks=(), output="model", resume=True, **changes):
+        model = new_micro_model()
+        profile = replace(micro_profile, **changes)
+        summary = training.train(
+            model, tokenizer, *streams, profile, home / output, callbacks, resume
+        )
+        return model, summary
+
+    return go
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_a_run_learns_and_its_summary_tells(go, home, streams):
+    model, summary = go()
+    assert list(summary) == FIELDS
+    assert json.loads((home / "model" / saving.SUMMARY).read_text(encoding="utf-8")) == summary
+    assert summary["perplexity_after"] < 0.5 * summary["perplexity_before"]
+    assert summary["train_loss_last"] < summary["train_loss_first"]
+    assert (summary["steps"], summary["tokens_seen"]) == (
+        24,
+        24 * 4 * 32,
+    )  # 46 rows, 4 a step, 2 epochs
+    assert summary["epochs"] == 2
+    assert (summary["resumed_from_step"], summary["stopped_early"]) == (None, False)
+    assert not model.training
+    assert model.config.use_cache
+    total, count = loss.score(model, streams[1], 32)
+    assert summary["validation_tokens"] == count
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+
+
+def test_mixed_precision_is_for_training_only(go, home, streams):
+    model, summary = go(precision="bf16")
+    assert summary["precision"] == "bf16"
+    total, count = loss.score(model, streams[1], 32)
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+    reloaded, _ = loading.load_fine_tuned("model")
+    ids = torch.randint(1, 4096, (1, 20))
+    assert reloaded.dtype == torch.float32
+    assert torch.allclose(model(ids).logits, reloaded(ids).logits, atol=1e-6)
+
+
+def test_what_was_saved_is_what_was_trained(go, home):
+    model, _ = go()
+    loaded, _ = loading.load_fine_tuned("model")
+    ids = torch.randint(1, 4096, (1, 20))
+    assert all(
+        torch.equal(*pair) for pair in zip(model.parameters(), loaded.parameters(), strict=True)
+    )
+    assert torch.allclose(model(ids).logits, loaded(ids).logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"attention": "eager"}, {"compile": True}], ids=str)
+def test_other_kernels_learn_the_same(go, home, change):
+    if "compile" in change and not shutil.which("g++"):
+        pytest.skip("torch.compile needs a compiler")
+    expected = go(output="one")[1]
+    model, summary = go(output="other", **change)
+    assert summary["train_loss_last"] == pytest.approx(expected["train_loss_last"], abs=1e-4)
+    assert torch.equal(weights(model), weights(loading.load_fine_tuned("other")[0]))
+
+
+def test_a_run_after_a_compiled_one_is_not_compiled(go, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")  # what it leaves
+    go()
+    assert "ACCELERATE_DYNAMO_BACKEND" not in os.environ
+
+
+def test_the_kernel_that_was_asked_for_is_loaded(micro_profile):
+    for attention in ("sdpa", "eager"):
+        assert (
+            loading.load_base(replace(micro_profile, attention=attention))[
+                0
+            ].config._attn_implementation
+            == attention
+        )
+
+
+def test_the_best_model_by_validation_is_kept(go, streams):
+    # Far too high a learning rate, without descent worth the name: the last model is not the best.
+    model, summary = go(learning_rate=0.1, epochs=6)
+    total, count = loss.score(model, streams[1], 32)
+    assert summary["validation_loss_after"] == pytest.approx(total / count, abs=1e-6)
+    assert summary["steps"] < 72, "the best of this run is not its last"
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(go, home):
+    straight, expected = go(output="straight")
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)], output="model")
+    assert not (home / "model").exists()
+    resumed, summary = go(output="model")
+    assert summary["resumed_from_step"] == 8  # the last milestone: three in 24 steps
+    assert torch.equal(weights(straight), weights(resumed))
+    assert summary["perplexity_after"] == expected["perplexity_after"]
+    assert not any((home / "checkpoints").iterdir()), "checkpoints of finished runs are removed"
+
+
+def test_a_half_written_checkpoint_is_passed_over(go, home):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    folder = next((home / "checkpoints").iterdir())
+    newest = folder / "checkpoint-18"
+    newest.mkdir()
+    (newest / "model.safetensors").write_bytes(b"half")
+    _, summary = go()
+    assert summary["resumed_from_step"] == 8
+
+
+def test_an_older_checkpoint_is_gone_on_from_without_the_newer_ones(go, home):
+    """`Trainer` keeps the two with the highest steps: it would delete each new one at once."""
+    with pytest.raises(Killed):
+        go([StopAt(20, kill)])
+    folder = next((home / "checkpoints").iterdir())
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-16"}
+    older = str(folder / "checkpoint-8")
+    with pytest.raises(Killed):
+        go([StopAt(9, kill)], resume=older)
+    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8"}
+    assert go(resume=older)[1]["resumed_from_step"] == 8
+
+
+def test_a_kill_while_checkpoints_are_deleted_leaves_nothing_to_go_on_from(go, home, monkeypatch):
+    delete = shutil.rmtree
+
+    def delete_half(folder, ignore_errors):
+        if (Path(folder) / "plan.json").exists():
+            (Path(folder) / "plan.json").unlink()
+            raise Killed
+        delete(folder, ignore_errors)
+
+    with monkeypatch.context() as broken, pytest.raises(Killed):
+        broken.setattr(shutil, "rmtree", delete_half)
+        go()
+    for file in (home / "model").iterdir():
+        file.unlink()
+    assert go()[1]["resumed_from_step"] is None
+    assert not any((home / "checkpoints").iterdir()), "what was left over is gone too"
+
+
+def test_checkpoints_that_somebody_has_open_cost_no_model(go, home, monkeypatch):
+    """Windows renames no folder with an open file in it."""
+    rename = Path.replace
+
+    def replace(path, target):
+        if path.parent.name == "checkpoints":
+            raise PermissionError(13, "Access is denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert not go()[1]["stopped_early"]
+    assert loading.load_fine_tuned("model")
+
+
+def test_a_finished_run_does_not_train_again(go, home):
+    go()
+    with pytest.raises(TutorialError, match="finished result of these settings; to train anew"):
+        go(epochs=2.0)  # as the command line has it: the same as 2
+    go(resume=False)
+    go(epochs=1)
+
+
+def test_a_whole_number_is_the_same_run_as_a_fraction_without_a_rest(micro_profile, streams, home):
+    folders = {
+        checkpoints.run_folder(
+            checkpoints.settings_of(replace(micro_profile, epochs=epochs), *streams), home / "model"
+        )
+        for epochs in (3, 3.0)
+    }
+    assert len(folders) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_a_second_ctrl_c_leaves_a_model_that_can_write(
+    go, home, tokenizer, streams, micro_profile, number
+):
+    def twice():
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+
+    model = new_micro_model().train()
+    with pytest.raises(KeyboardInterrupt):
+        training.train(
+            model, tokenizer, *streams, micro_profile, home / "model", [StopAt(5, twice)]
+        )
+    assert not model.training
+    assert model.config.use_cache
+
+
+def test_under_torchrun_a_ctrl_c_counts_once(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stop = StopRequest()
+    stop.on_train_begin(None, None, None)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+    finally:
+        stop.release()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_every_step_has_a_whole_batch(go):
+    """46 rows, 4 a step: the last step of an epoch gets the first rows once more."""
+
+    class Rows(TrainerCallback):
+        def on_train_begin(self, args, state, control, train_dataloader, **kwargs):
+            self.sizes = [len(batch["input_ids"]) for batch in train_dataloader]
+
+    rows = Rows()
+    go([rows])
+    assert rows.sizes == [4] * 12
+
+
+def test_afresh_when_asked(go):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    assert go(resume=False)[1]["resumed_from_step"] is None
+
+
+def test_other_settings_are_another_run(go, home):
+    with pytest.raises(Killed):
+        go([StopAt(15, kill)])
+    checkpoint = next((home / "checkpoints").rglob("checkpoint-8"))
+    with pytest.raises(TutorialError, match="another learning_rate"):
+        go(resume=str(checkpoint), learning_rate=0.02)
+    with pytest.raises(TutorialError, match="not a whole checkpoint"):
+        go(resume=str(home / "nothing"))
+    copy = shutil.copytree(checkpoint, home / "my-best-one")
+    with pytest.raises(TutorialError, match="my-best-one is not a whole checkpoint"):
+        go(resume=str(copy))  # its name does not tell the step
+    assert go(learning_rate=0.02)[1]["resumed_from_step"] is None
+    assert go(resume=str(checkpoint))[1]["resumed_from_step"] == 8
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
+    with pytest.raises(TutorialError, match="learning rate 1e\\+30 is too high"):
+        go(learning_rate=1e30)
+    assert not (home / "model").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
+    model, summary = go([StopAt(5, lambda: signal.raise_signal(number))])
+    assert summary["stopped_early"]
+    assert summary["steps"] == 6, "the step in which the signal arrived, and no more"
+    assert not model.training
+    assert (home / "model" / "model.safetensors").is_file()
+    straight, _ = go(output="straight")
+    again, summary = go()
+    assert (summary["resumed_from_step"], summary["stopped_early"]) == (6, False)
+    assert torch.equal(weights(straight), weights(again))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, (
+        "the handlers are given back"
+    )
+
+
+def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_best(go, home):
+    changes = {"learning_rate": 0.1, "epochs": 6}  # far too high: the last model is not the best
+    _, summary = go([StopAt(30, lambda: signal.raise_signal(signal.SIGTERM))], **changes)
+    assert summary["stopped_early"]
+    assert summary["steps"] < 31, "the best of this run is not its last"
+    assert len(list((home / "checkpoints").rglob("checkpoint-*"))) == 2, "the best and the newest"
+    assert go(**changes)[1]["resumed_from_step"] == 31
+
+
+def test_a_step_has_the_batch_that_was_asked_for(go):
+    _, summary = go(global_batch_size=6)  # 4 rows at once do not go into it
+    assert (summary["steps"], summary["tokens_seen"]) == (
+        16,
+        16 * 6 * 32,
+    )  # 46 rows: 8 steps an epoch
+
+
+def test_several_gpus_do_not_multiply_the_batch(go, monkeypatch):
+    expected = go(output="one")[1]
+    made = training._arguments
+
+    def with_four_gpus(*arguments):
+        result = made(*arguments)
+        assert result.n_gpu == 0
+        result._n_gpu = 4
+        return result
+
+    monkeypatch.setattr(training, "_arguments", with_four_gpus)
+    assert go(output="four")[1]["train_loss_last"] == expected["train_loss_last"]
+
+
+def test_a_continued_run_gets_its_budget_anew():
+    clock, stop = Clock(), StopRequest()
+    clock.before = 1000.0  # seconds that went into the run before it was stopped
+    deadline = Deadline(clock, 60, stop)
+    deadline.on_step_begin(None, None, None)
+    assert not stop.requested
+    clock.started -= 61
+    deadline.on_step_begin(None, None, None)
+    assert stop.requested
+
+
+def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
+    go()
+    settings = checkpoints.settings_of(micro_profile, *streams)
+    assert checkpoints.finished(home / "model", settings)["steps"] == 24
+    assert checkpoints.finished(home / "model", {**settings, "seed": 1}) is None
+    assert checkpoints.finished(home / "nothing", settings) is None
+
+
+def test_one_training_at_a_time_for_a_folder(go, home):
+    with checkpoints.only_one(home / "model"):
+        with pytest.raises(
+            TutorialError, match="Another training for .*model is running; wait for it"
+        ):
+            go()
+        go(output="other")
+    with pytest.raises(Killed):
+        go([StopAt(5, kill)])
+    go()  # what has failed stands in nobody's way
+
+
+def test_a_folder_of_somebody_elses_is_left_alone(go, home):
+    folder = home / "model"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(TutorialError, match="thesis.txt"):
+        go()
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+    (folder / "thesis.txt").unlink()
+    go()  # an empty folder may be used
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(TutorialError, match="thesis.txt"):
+        go()
+    (home / "file").write_text("", encoding="utf-8")
+    with pytest.raises(TutorialError, match="is a file"):
+        go(output="file")
+
+
+def test_a_model_is_replaced_as_a_whole_or_not_at_all(
+    go, home, tokenizer, micro_model, monkeypatch
+):
+    go()
+    old = (home / "model" / "model.safetensors").read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(micro_model), "save_pretrained", full_disk)
+    with pytest.raises(TutorialError, match="No space left"):
+        saving.save(micro_model, tokenizer, home / "model", dict, {})
+    assert (home / "model" / "model.safetensors").read_bytes() == old
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(go, home):
+    go()
+    (home / "model").rename(home / ".model.replaced")
+    assert (loading.model_folder("model") / saving.SUMMARY).is_file(), "whoever looks for it"
+    assert loading.load_fine_tuned("model")
+    assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
+
+
+def test_a_budget_trains_the_part_that_fits(micro_model, micro_profile, streams, monkeypatch):
+    blocks = Blocks(streams[0], 32)
+    monkeypatch.setattr(budget, "_measure_step", lambda *_: 2.0)
+    before = weights(micro_model)
+    plan = budget.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=0.5))
+    assert plan.full_steps == 24
+    assert 14 <= plan.steps <= 15  # 30 s, less a margin and the evaluations, at 2 s a step
+    assert "all 24 steps would take 0.8 minutes" in str(plan)
+    assert torch.equal(before, weights(micro_model))
+    assert (
+        budget.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=60)).steps
+        == 24
+    )
+
+
+def test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation(
+    tokenizer, streams, micro_profile, home, monkeypatch
+):
+    seconds, spent, score = 6.0, [], training.score
+
+    def timed(*arguments):
+        began = time.perf_counter()
+        result = score(*arguments)
+        spent.append(time.perf_counter() - began)
+        return result
+
+    monkeypatch.setattr(training, "score", timed)
+    profile = replace(micro_profile, minutes=seconds / 60, epochs=1000)
+    validation = np.tile(streams[1], 1000)  # to score all of it would take longer than the budget
+    began = time.perf_counter()
+    summary = training.train(
+        new_micro_model(), tokenizer, streams[0], validation, profile, home / "model"
+    )
+    assert summary["steps"] > 30
+    # Within 10% on a machine of one's own; tests share theirs.
+    assert 0.4 * seconds < time.perf_counter() - began < 1.6 * seconds
+    assert len(spent) == 4, "once before, and three times on the way"
+    assert 0.01 * seconds < sum(spent) < 2 * 0.2 * seconds
+    assert summary["validation_tokens"] < len(validation)
+
+
+def test_a_full_disk_is_told_before_the_training_begins(
+    micro_model, micro_profile, streams, home, monkeypatch
+):
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(budget, "save_model", full_disk)
+    with pytest.raises(TutorialError, match="No space left on device.*free some space"):
+        budget.make_plan(
+            micro_model, Blocks(streams[0], 32), streams[1], replace(micro_profile, minutes=0.5)
+        )
+    assert list(home.iterdir()) == [], "no rest of the measurement"
+
+
+def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):
+    model = new_micro_model(dropout=0.3)
+    before = weights(model).clone()
+    torch.manual_seed(7)
+    assert budget._measure_step(model, Blocks(streams[0], 32), micro_profile, 0.0) > 0
+    drawn = torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3))
+    assert torch.equal(before, weights(model))
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training
