@@ -14,7 +14,7 @@ from types import ModuleType
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from notebooks.__main__ import COLAB, NOTEBOOKS, main
+from notebooks.tools.__main__ import COLAB, NOTEBOOKS, main
 
 from notebooks.tools.colab_edits import EDITS
 from notebooks.tools.editions import edition as make_edition
@@ -52,7 +52,7 @@ def folded(edition: Path) -> dict[str, str]:
 
 
 def test_the_editions_are_those_that_make_colab_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("notebooks.__main__.COLAB", tmp_path)
+    monkeypatch.setattr("notebooks.tools.__main__.COLAB", tmp_path)
     monkeypatch.setattr(sys, "argv", ["notebooks", "colab"])
     assert main() == 0
     made = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}

@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 from tests.hub import Hub, make_repos
 from tests.unit.test_hub import python
 
-from .verify_gpt2 import HEADER, OUTPUT, with_row
+from tests.verify_gpt2 import HEADER, OUTPUT, with_row
 
 TABLE = f"# Title\n\n{HEADER}\n| --- | --- | --- | --- | --- | --- |\n| not yet run | | | | | |\n\nMore.\n"
 
