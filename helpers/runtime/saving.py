@@ -19,6 +19,27 @@ _OURS = {
 }  # fmt: skip
 
 
+# What makes a folder a model: all files of any one of these sets. (Of sharded weights, the index is
+# written last.)
+_MODELS = (
+    ("config.json", "model.safetensors"),
+    ("config.json", "model.safetensors.index.json"),
+)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether `folder` holds a whole model: its configuration and its weights."""
+    return any(all((folder / name).is_file() for name in names) for names in _MODELS)
+
+
+def read_summary(folder: Path) -> dict | None:
+    """The training summary in `folder`, or None where there is none that can be read."""
+    try:
+        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> None:
     """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
 
