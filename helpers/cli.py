@@ -196,7 +196,14 @@ def _train(options) -> None:
 
 def _prompt(options) -> None:
     from helpers import loading
-    from helpers.generation import LAST_SEED, Sampling, encode_prompt, room, watch
+    from helpers.generation import (
+        LAST_SEED,
+        Sampling,
+        decode_stream,
+        encode_prompt,
+        room,
+        stream_tokens,
+    )
 
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")
     sampling = Sampling(**{name: getattr(options, name) for name in names})
@@ -234,8 +241,8 @@ def _prompt(options) -> None:
                 print(f"[The first {cut:,} tokens of the prompt do not fit and are left out.]")
             prompt, sampling = wanted, replace(sampling, seed=(sampling.seed + 1) % (LAST_SEED + 1))
             print(prompt, end="", flush=True)
-            for token in watch(model, tokenizer, ids, used):
-                print(token.text, end="", flush=True)
+            for piece in decode_stream(tokenizer, stream_tokens(model, ids, used)):
+                print(piece, end="", flush=True)
             print(f"\n[seed {used.seed}]")
         except KeyboardInterrupt:
             print(f"\n[stopped, seed {used.seed}]")

@@ -1,19 +1,32 @@
-"""A text of the prompt box (lesson 06): what it came from, and how it is shown and saved."""
+"""What the prompt box writes, shows and saves (lesson 06): texts that show their tokens."""
 
 import html
+import itertools
 import json
 import re
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from helpers.generation import Sampling, Token
+from helpers.generation import Sampling, decode_whole, stream_steps
 
+ALTERNATIVES = 8  # shown for each token
 SHOWN = 2000  # characters of a prompt that are shown: its end
 
 
+@dataclass(frozen=True)
+class Token:
+    """A token that was written, and what might have stood in its place."""
+
+    id: int
+    text: str  # "" within a character of several tokens: the one that completes it has it whole
+    probability: float  # the model's own, before temperature and filters
+    alternatives: list[tuple[int, float]]  # the likeliest ids with their probabilities, in order
+
+
 @dataclass
-class Text:
+class Completion:
     """One text in the history, and what it came from."""
 
     prompt: str
@@ -28,48 +41,87 @@ class Text:
 
     def record(self) -> dict:
         """What is saved of it."""
-        whole = {
-            "prompt": self.prompt,
-            "text": str(self),
-            "model": self.model,
-            "kept_tokens": self.kept,
-        }
-        return whole | asdict(self.sampling)
+        made = {"prompt": self.prompt, "text": str(self), "model": self.model}
+        return made | {"kept_tokens": self.kept} | asdict(self.sampling)
 
 
-def page(run: list[Text], name=None, chosen: Token | None = None) -> str:
-    """HTML of the texts of a run, side by side where there is room; `name` gives a token's for the tooltips."""
+def stream_with_alternatives(
+    model, tokenizer, prompt_ids: list[int], sampling: Sampling, written: list[Token] = ()
+) -> Iterator[Token]:
+    """The tokens that continue `prompt_ids` and what was `written` after them."""
+    written = list(written)
+    if written and written[-1].id == model.config.eos_token_id:
+        return  # somebody chose that the text ends here
+    context = prompt_ids + [token.id for token in written]
+    for token, logits in stream_steps(model, context, sampling):
+        probabilities = logits.float().softmax(-1)  # (vocab,)
+        likeliest = probabilities.topk(ALTERNATIVES)
+        pairs = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
+        text = _text(tokenizer, written, token)
+        written.append(Token(token, text, float(probabilities[token]), list(pairs)))
+        yield written[-1]
+
+
+def instead(tokenizer, written: list[Token], place: int, rank: int) -> list[Token]:
+    """What was `written` up to `place`, and there its alternative number `rank`."""
+    kept, alternatives = written[:place], written[place].alternatives
+    token, probability = alternatives[rank]
+    return [*kept, Token(token, _text(tokenizer, kept, token), probability, alternatives)]
+
+
+def _text(tokenizer, written: list[Token], token: int) -> str:
+    """What `token` adds: if it completes a character, also the parts of that just before it."""
+    parts = list(itertools.takewhile(lambda one: not one.text, reversed(written)))
+    return decode_whole(tokenizer, [*(part.id for part in reversed(parts)), token])
+
+
+def page(run: list[Completion], name: Callable | None = None, chosen: Token | None = None) -> str:
+    """HTML of the texts of a run, side by side where there is room.
+
+    `name` gives that of a token id, for the tooltips; the token `chosen` gets a frame.
+    """
     columns = []
     for text in run:
         title = f"<u>{html.escape(text.model)}</u>\n" if len(run) > 1 else ""
         spans = [f"{title}<b>{html.escape(text.prompt[-SHOWN:])}</b>"]
-        for token in text.tokens:
-            hint = (
-                "\n".join(f"{name(other)} {share:.1%}" for other, share in token.alternatives)
-                if name
-                else ""
-            )
-            frame = "; outline: 2px solid #D55E00" if token is chosen else ""
-            spans.append(
-                f'<span style="background: rgba(0, 114, 178, {token.probability / 2:.2f}){frame}" '
-                f'title="{html.escape(hint)}">{html.escape(token.text)}</span>'
-            )
+        spans += [_span(token, name, token is chosen) for token in text.tokens]
         columns.append(f'<div style="flex: 1 1 300px; min-width: 0">{"".join(spans)}</div>')
-    style = (
-        "display: flex; flex-wrap: wrap; gap: 20px; white-space: pre-wrap; overflow-wrap: anywhere"
-    )
+    wrap = "white-space: pre-wrap; overflow-wrap: anywhere"
+    style = f"display: flex; flex-wrap: wrap; gap: 20px; {wrap}"
     return f'<div style="{style}">{"".join(columns)}</div>'
 
 
-def markdown(text: Text) -> str:
+def _span(token: Token, name: Callable | None, framed: bool) -> str:
+    """HTML of a token: the bluer, the likelier."""
+    alternatives = token.alternatives if name else []
+    hint = "\n".join(f"{name(other)} {share:.1%}" for other, share in alternatives)
+    style = f"background: rgba(0, 114, 178, {token.probability / 2:.2f})"
+    if framed:
+        style += "; outline: 2px solid #D55E00"
+    return f'<span style="{style}" title="{html.escape(hint)}">{html.escape(token.text)}</span>'
+
+
+def describe(run: list[Completion]) -> str:
+    """How long the texts of a run are, and what they came from, in a line."""
+    first = run[0]
+    lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
+    branch = f"; continued from token {first.kept}" if first.kept else ""
+    cut = f". The first {first.cut:,} tokens of the prompt did not fit." if first.cut else ""
+    return f"{lengths}; {first.sampling}{branch}{cut}"
+
+
+def markdown(text: Completion) -> str:
     """A text with its settings above it, in a fence longer than any row of backticks in it."""
     whole = text.prompt + str(text)
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", whole)), default=0))
     return f"{text.model}: {text.sampling}\n\n{fence}\n{whole}\n{fence}\n"
 
 
-def save(texts: list[Text], folder: Path) -> Path:
-    """Write `texts` to a new Markdown file in `folder`, whose path it returns, and a JSON Lines file beside it."""
+def save(texts: list[Completion], folder: Path) -> Path:
+    """Write `texts` to a new Markdown file in `folder` and a JSON Lines file beside it.
+
+    Returns the path of the Markdown one. Raises OSError where it cannot be written.
+    """
     lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
     contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
     name = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}"

@@ -24,20 +24,19 @@ from ipywidgets import (
     VBox,
 )
 
-from helpers.generation import (
-    ALTERNATIVES,
-    LAST_SEED,
-    Sampling,
-    Token,
-    encode_prompt,
-    instead,
-    room,
-    watch,
-)
+from helpers.generation import LAST_SEED, Sampling, encode_prompt, room
 from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
 from helpers.runtime.errors import TutorialError
-from helpers.ui.completion import Text, page, save
+from helpers.ui.completion import (
+    ALTERNATIVES,
+    Completion,
+    Token,
+    instead,
+    page,
+    save,
+    stream_with_alternatives,
+)
 from helpers.ui.explore import show_widget, typed, with_slider
 
 PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
@@ -72,8 +71,8 @@ class PromptBox:
         self.models = {"your model": model} | ({"base model": base} if base is not None else {})
         self.tokenizer = tokenizer
         self._name = functools.cache(lambda token: repr(tokenizer.decode([token])))
-        self.history: list[list[Text]] = []
-        self.run: list[Text] = []  # the one on display
+        self.history: list[list[Completion]] = []
+        self.run: list[Completion] = []  # the one on display
         self.last_seed, self.ended = None, -PAUSE
         self.busy, self.stopping = threading.Lock(), threading.Event()
         self.display = (
@@ -179,9 +178,7 @@ class PromptBox:
     def _branch(self, place: int) -> None:
         text, number = self._chosen()
         if text:
-            kept = instead(
-                self.tokenizer, text.tokens, number, text.tokens[number].alternatives[place][0]
-            )
+            kept = instead(self.tokenizer, text.tokens, number, place)
             self._start(text.prompt, [text.model], kept)
 
     def _start(self, prompt: str, models: list[str], kept: list[Token] = ()) -> None:
@@ -226,7 +223,7 @@ class PromptBox:
         for box in set(self.boxes) - {self}:
             box.stopping.set()
 
-    def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Text]:
+    def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Completion]:
         """Write a run: the models take turns, a token each. What there is stays when it is stopped.
 
         Returns an empty list where it is stopped before it begins.
@@ -243,12 +240,12 @@ class PromptBox:
                 if not self.keep.value and self.seed.value == self.last_seed:
                     self.seed.value = (self.seed.value + 1) % (LAST_SEED + 1)
                 self.last_seed, sampling = self.seed.value, self._sampling()
-                run = [Text(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
+                run = [Completion(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
                 self.history.append(run)
                 self.run, drawn = run, 0.0
                 self._say(f"Writing with seed {sampling.seed} …")
             streams = [
-                watch(self.models[text.model], self.tokenizer, ids, sampling, text.tokens)
+                stream_with_alternatives(self.models[text.model], self.tokenizer, ids, sampling, text.tokens)
                 for text in run
             ]
             writing = list(zip(run, streams, strict=True))
@@ -322,7 +319,7 @@ class PromptBox:
                 f"The texts could not be written to {home()} ({error.strerror}); free some space and save again."
             )
 
-    def _chosen(self) -> tuple[Text | None, int]:
+    def _chosen(self) -> tuple[Completion | None, int]:
         """The text, and the place in it, of the token with the number in the field; a run's texts count on."""
         number = self.token.value - 1
         for text in self.run:
@@ -331,7 +328,7 @@ class PromptBox:
             number -= len(text.tokens)
         return None, 0
 
-    def _show(self, run: list[Text]) -> None:
+    def _show(self, run: list[Completion]) -> None:
         """Display a finished run (or nothing), and say what it is."""
         with self.display:
             self.run, note = run, ""

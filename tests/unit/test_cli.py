@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import cli, data, loading, profiles
-from helpers.generation import LAST_SEED, Token
+from helpers.generation import LAST_SEED
 from helpers.runtime import saving
 from tests.conftest import run
 from tests.unit.test_loss import by_hand
@@ -158,10 +158,10 @@ def test_a_long_prompt_and_a_broken_one_are_written_on(typing):
 
 def test_ctrl_c_ends_the_text_and_not_the_loop(typing, monkeypatch):
     def interrupted(*_):
-        yield Token(5, "begun", 0.5, [])
+        yield "begun"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("helpers.generation.watch", interrupted)
+    monkeypatch.setattr("helpers.generation.decode_stream", interrupted)
     printed = typing("Once", "Twice")
     assert printed.count("begun\n[stopped, seed") == 2
 

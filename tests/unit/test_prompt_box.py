@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 from helpers import generation, profiles
 from helpers.generation import Sampling
 from helpers.runtime.errors import TutorialError
-from helpers.ui import prompt_box
+from helpers.ui import completion, prompt_box
 from tests.benchmarks.generation import measure
 from tests.conftest import new_micro_model
 
@@ -163,8 +163,8 @@ def test_markup_is_shown_as_text(box, pair):
 
 
 def test_markup_that_the_model_writes_is_shown_as_text(box, monkeypatch):
-    token = generation.Token(5, NASTY, 0.5, [(5, 0.5)] * generation.ALTERNATIVES)
-    monkeypatch.setattr(prompt_box, "watch", lambda *_: iter([token]))
+    token = completion.Token(5, NASTY, 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
+    monkeypatch.setattr(prompt_box, "stream_with_alternatives", lambda *_: iter([token]))
     monkeypatch.setattr(box, "_name", lambda _: NASTY)
     click(box, box.generate)
     assert NASTY in shown(box)
@@ -178,7 +178,7 @@ def test_an_error_is_told_and_nothing_is_stuck(box, monkeypatch):
 
     click(box, box.generate)
     with monkeypatch.context() as patch:
-        patch.setattr(prompt_box, "watch", broken)
+        patch.setattr(prompt_box, "stream_with_alternatives", broken)
         click(box, box.generate)
     assert "out of &lt;memory&gt;" in box.status.value
     click(box, box.generate)
@@ -227,11 +227,11 @@ def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, mo
     step = threading.Lock()
 
     def watch_slowly(*how):
-        for token in generation.watch(*how):
+        for token in completion.stream_with_alternatives(*how):
             with step:
                 yield token
 
-    monkeypatch.setattr(prompt_box, "watch", watch_slowly)
+    monkeypatch.setattr(prompt_box, "stream_with_alternatives", watch_slowly)
     box.stop.click()
     settle(box)
     box.generate.click()  # at once, and the text before has ended
@@ -310,11 +310,11 @@ def test_a_cell_that_is_run_again_while_the_box_writes(box):
 
 def test_interrupting_the_cell_keeps_what_there_is(box, monkeypatch):
     def stream(*_):
-        yield generation.Token(5, "begun", 0.5, [(5, 0.5)] * generation.ALTERNATIVES)
+        yield completion.Token(5, "begun", 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prompt_box, "watch", stream)
+        patch.setattr(prompt_box, "stream_with_alternatives", stream)
         with pytest.raises(KeyboardInterrupt):
             box.write("Once")
     assert texts(box) == ["begun"] and not box.busy.locked()
@@ -334,10 +334,10 @@ def test_on_colab_the_click_computes_and_the_interrupt_is_caught(
     )
 
     def interrupted(*_):
-        yield generation.Token(5, "begun", 0.5, [(5, 0.5)] * generation.ALTERNATIVES)
+        yield completion.Token(5, "begun", 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prompt_box, "watch", interrupted)
+    monkeypatch.setattr(prompt_box, "stream_with_alternatives", interrupted)
     box.generate.click()
     assert texts(box)[-1] == "begun" and "Stopped" in box.status.value and not box.busy.locked()
 
