@@ -123,7 +123,7 @@ def ensure_model(profile: Profile, callbacks=()):
         why = "run lesson 05 (on Colab, where each page has a machine of its own, fetch it from your Drive)"
         return model, tokenizer, f"This is GPT-2 as published; for a model of your own, {why}."
     from helpers.data import prepare
-    from helpers.training import train
+    from helpers.training import train  # not on Colab
 
     train(model, tokenizer, *prepare(profile, tokenizer), profile, folder, callbacks)
     return (

@@ -14,15 +14,15 @@ from types import ModuleType
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from notebooks.tools.__main__ import COLAB, NOTEBOOKS, main
 
-from notebooks.tools.colab_edits import EDITS
+from notebooks.tools.__main__ import main
 from notebooks.tools.editions import edition as make_edition
+from notebooks.tools.editions import own_cells
+from notebooks.tools.lessons import COLAB, LESSONS, NOTEBOOKS, Lesson
 from tests.hub import Hub, make_repos
 from tests.unit.test_hub import NOBODY, OURS
 
 ROOT = NOTEBOOKS.parent
-LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 EDITIONS = sorted(COLAB.glob("*.ipynb"))
 ARTICLES = {"train": 600, "validation": 60, "test": 60}  # as in WikiText-2: lesson 02 counts them
 STUB = {
@@ -57,7 +57,7 @@ def test_the_editions_are_those_that_make_colab_writes(tmp_path, monkeypatch):
     assert main() == 0
     made = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     kept = {path.name: path.read_text(encoding="utf-8") for path in EDITIONS}
-    assert sorted(made) == sorted(kept) == [path.name for path in LESSONS]
+    assert sorted(made) == sorted(kept) == [lesson.file.name for lesson in LESSONS]
     assert [name for name in made if made[name] != kept[name]] == [], "run make colab"
 
 
@@ -78,8 +78,8 @@ def test_an_edition_is_all_that_a_learner_needs(edition):
 @each_edition
 def test_the_helpers_travel_folded_and_readable(edition, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    mine = tmp_path / "helpers" / "errors.py"
-    mine.parent.mkdir()
+    mine = tmp_path / "helpers" / "runtime" / "errors.py"
+    mine.parent.mkdir(parents=True)
     mine.write_text("# mine", encoding="utf-8")
     cells = folded(edition)
     names = {}
@@ -90,7 +90,7 @@ def test_the_helpers_travel_folded_and_readable(edition, tmp_path, monkeypatch):
     }
     assert written == set(list(cells)[1:]), "the title of a cell is the file that it writes"
     assert mine.read_text(encoding="utf-8") == "# mine", "what is there already stays"
-    for name in written - {"helpers/errors.py"}:
+    for name in written - {"helpers/runtime/errors.py"}:
         assert (tmp_path / name).read_text(encoding="utf-8") == (ROOT / name).read_text(
             encoding="utf-8"
         )
@@ -191,7 +191,7 @@ def test_tiny_asked_for_where_it_did_not_travel(tmp_path, hub):
 
 
 def test_lesson_06_says_why_the_model_of_05_is_not_there_and_how_to_get_it():
-    cells = make_edition(NOTEBOOKS / "06_generate.ipynb").cells
+    cells = make_edition(LESSONS[5]).cells
     prose = [" ".join(cell.source.split()) for cell in cells if cell.cell_type == "markdown"]
     [sentence] = [text for text in prose if "each page has a machine of its own" in text]
     assert "kept it on your Google Drive" in sentence and "train again on that page" in sentence
@@ -210,12 +210,12 @@ def test_the_model_goes_to_drive_and_comes_back(tmp_path, monkeypatch, capsys):
         next(cell.source for cell in code_cells(COLAB / name) if "drive.mount" in cell.source)
         for name in ("05_fine_tune.ipynb", "06_generate.ipynb")
     )
-    from helpers import models
+    from helpers import loading
 
     def run(source, box):
         exec(
             source.replace("/content/drive", (tmp_path / "drive").as_posix()).replace(*box),
-            {"models": models},
+            {"loading": loading},
         )
 
     on = ("= False  #@param", "= True  #@param")
@@ -242,9 +242,38 @@ def test_the_model_goes_to_drive_and_comes_back(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
 
 
-def test_a_lesson_that_has_moved_on_is_noticed(monkeypatch):
-    monkeypatch.setitem(EDITS, "02", [("words that no lesson holds", "")])
-    with pytest.raises(
-        ValueError, match="0 places in the lesson match .*: 'words that no lesson holds'"
-    ):
-        make_edition(NOTEBOOKS / "02_explore_dataset.ipynb")
+@pytest.fixture
+def lesson(tmp_path, monkeypatch):
+    """A lesson of three cells, and a folder for what Colab has in their places."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# Title", id="title"),
+        nbformat.v4.new_code_cell("1 + 1", id="sum"),
+        nbformat.v4.new_markdown_cell("![A plot](images/a.png)\n\n[02](02.ipynb)", id="end"),
+    ]
+    nbformat.write(notebook, tmp_path / "01_one.ipynb")
+    monkeypatch.setattr("notebooks.tools.lessons.NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("notebooks.tools.editions.CELLS", tmp_path)
+    return Lesson("01_one", "", "", "", "")
+
+
+def cells_of(lesson, own: str) -> list[str]:
+    (lesson.file.parent / "01_one.md").write_text(own, encoding="utf-8")
+    return [cell.source for cell in make_edition(lesson).cells if "jupyter" not in cell.metadata]
+
+
+def test_a_cell_of_colabs_own_takes_the_place_or_comes_after(lesson):
+    own = "Read this.\n<!-- code instead of sum -->\n2 + 2\n\n<!-- markdown after sum -->\nwhy\n\n"
+    own += "<!-- code after sum -->\n3\n"
+    title, _, *rest = cells_of(lesson, own)
+    assert [title, *rest] == ["# Title", "2 + 2", "why", "3", "02"], "a picture stays at home"
+
+
+@pytest.mark.parametrize("mark", ["code instead of gone", "markdown instead of sum"])
+def test_a_cell_that_the_lesson_no_longer_has_is_noticed(lesson, mark):
+    with pytest.raises(ValueError, match="01_one has no .* cell"):
+        cells_of(lesson, f"<!-- {mark} -->\n2\n")
+
+
+def test_few_cells_are_colabs_own():
+    assert 0 < sum(len(own_cells(lesson)) for lesson in LESSONS) <= 15

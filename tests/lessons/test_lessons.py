@@ -1,28 +1,23 @@
 """The rules that keep the stored lessons honest. nbval compares their outputs; this checks what nbval cannot."""
 
+import io
 import json
 import re
-from pathlib import Path
+import tokenize
 
 import pytest
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+from notebooks.tools.lessons import LESSONS, Lesson, with_map, with_next
+
 FIRST_CELL = 'import sys; sys.path.insert(0, "..")\nfrom helpers import start\n\nprofile = start()'
 EXEMPT = {"nbval-ignore-output", "nbval-skip"}
-MAP = " → ".join(
-    f"[{lesson.stem[:2]} {name}]({lesson.name})"
-    for lesson, name in zip(
-        LESSONS, ("Install", "Explore", "Tokenize", "Load", "Fine-tune", "Generate"), strict=True
-    )
-)
 KNOWN_TAGS = EXEMPT | {"nbval-check-output"}
 
-pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
 
 
-def load(lesson: Path) -> dict:
-    return json.loads(lesson.read_text(encoding="utf-8"))
+def load(lesson: Lesson) -> dict:
+    return json.loads(lesson.file.read_text(encoding="utf-8"))
 
 
 def code_cells(notebook: dict) -> list[dict]:
@@ -113,15 +108,12 @@ def test_the_frame_of_a_lesson(lesson):
     opening = "".join(notebook["cells"][0]["source"])
     for part in ("you can**", "**You need**", "**Time", "laptop", "GPU"):
         assert part in opening, f"no {part!r} at the start"
-    assert MAP.replace(f"[{lesson.stem[:2]}", f"**[{lesson.stem[:2]}", 1).replace(
-        f"({lesson.name})", f"({lesson.name}) (you are here)**", 1
-    ) in re.sub(r"\s+", " ", opening)
+    assert with_map(opening, lesson) == opening, "run python -m notebooks.tools map"
     prose = prose_of(notebook)
     for part in ("**What you should see", "## Recap", "| term | meaning |"):
         assert part in prose, f"{part!r} is missing"
     last = "".join(notebook["cells"][-1]["source"])
-    following = LESSONS[LESSONS.index(lesson) + 1 :]
-    assert f"]({(following or LESSONS)[0].name})" in last
+    assert with_next(last, lesson) == last, "run python -m notebooks.tools map"
     assert any("except " in "".join(cell["source"]) for cell in code_cells(notebook)), (
         "nothing fails on purpose"
     )
@@ -145,18 +137,19 @@ def test_cells_are_short(lesson):
     assert max(lines) <= 15
 
 
+def lines_of(code: str) -> int:
+    """The lines of code, one that is wrapped counted once: it is read as one."""
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(code).readline)]
+    return kinds.count(tokenize.NEWLINE)
+
+
 def test_a_lesson_takes_twenty_minutes_to_read(lesson):
     """At 238 words a minute (Brysbaert 2019, doi.org/10.1016/j.jml.2019.104047) and 4 seconds a line of code."""
     prose = prose_of(load(lesson))
     first, recap = re.search(r"^## Exercise", prose, re.M).start(), prose.index("## Recap")
     words = re.sub(r"\]\([^)]*\)", "]", prose[:first] + prose[recap:]).split()
     cells = ["".join(cell["source"]) for cell in code_cells(load(lesson))]
-    lines = sum(
-        bool(line.strip())
-        for cell in cells
-        if not cell.startswith("answer")
-        for line in cell.splitlines()
-    )
+    lines = sum(map(lines_of, (cell for cell in cells if not cell.startswith("answer"))))
     assert len(words) / 238 + lines * 4 / 60 <= 20, f"{len(words)} words, {lines} lines of code"
 
 

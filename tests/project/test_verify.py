@@ -7,7 +7,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.hub import Hub, make_repos
 from tests.unit.test_hub import python
-
 from tests.verify_gpt2 import HEADER, OUTPUT, with_row
 
 TABLE = f"# Title\n\n{HEADER}\n| --- | --- | --- | --- | --- | --- |\n| not yet run | | | | | |\n\nMore.\n"
