@@ -1,6 +1,6 @@
-"""What happens beside the training steps: clocks, milestones, stopping, progress. None of it knows GPT-2.
+"""What happens beside the training steps: clocks, milestones, stopping, progress (lesson 05).
 
-`Trainer` calls a callback at fixed moments; a callback answers through `control`.
+`Trainer` calls a callback at fixed moments; a callback answers through `control`. None knows GPT-2.
 """
 
 import math
@@ -22,8 +22,8 @@ from helpers.runtime.errors import TutorialError
 class Clock(TrainerCallback):
     """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
 
-    `elapsed`: wall time of planning, training, evaluation and saving; `step_seconds`: of the optimizer steps alone;
-    `tokens_per_second`: training tokens over the latter.
+    `elapsed`: seconds of planning, training, evaluation and saving; `step_seconds`: of the steps
+    alone; `tokens_per_second`: training tokens over the latter.
     """
 
     def __init__(self, tokens_per_step: int = 0):
@@ -49,17 +49,15 @@ class Clock(TrainerCallback):
         if "loss" in logs and self.step_began is not None:
             self.step_seconds += time.perf_counter() - self.step_began
             self.step_began = None
-        speed = state.global_step * self.tokens_per_step / max(self.step_seconds, 1e-9)
-        times = {
-            "elapsed": self.elapsed(),
-            "step_seconds": self.step_seconds,
-            "tokens_per_second": speed,
-        }
-        state.log_history[-1] |= times
+        tokens = state.global_step * self.tokens_per_step
+        entry = state.log_history[-1]
+        entry["elapsed"] = self.elapsed()
+        entry["step_seconds"] = self.step_seconds
+        entry["tokens_per_second"] = tokens / max(self.step_seconds, 1e-9)
 
 
 class Milestones(TrainerCallback):
-    """Evaluates and saves a checkpoint at evenly spaced steps, the last included; saves every few minutes too."""
+    """Evaluates and saves at evenly spaced steps, the last included; also saves now and then."""
 
     def __init__(self, steps: int, count: int, save_minutes: float = 5.0):
         self.steps = {round(steps * (number + 1) / count) for number in range(count)}
@@ -74,33 +72,55 @@ class Milestones(TrainerCallback):
         self.saved = time.perf_counter()
 
 
-class StopRequest(TrainerCallback):
-    """Ends the run after the current step, evaluated and saved, on Ctrl-C (the notebook's ■) or SIGTERM.
+class Divergence(TrainerCallback):
+    """Ends a run whose loss is no longer a number: nothing can be learned from there."""
 
-    `stop()` asks the same from a button. A second Ctrl-C interrupts at once.
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not math.isfinite(logs.get("loss", logs.get("eval_loss", 0.0))):
+            raise TutorialError(
+                f"The loss is not a number at step {state.global_step:,}: the learning rate "
+                f"{args.learning_rate:g} is too high; choose a smaller one. The model that you "
+                "saved last is as it was."
+            )
+
+
+class Deadline(TrainerCallback):
+    """Ends a run that has used its budget up: a machine can get slower after it was measured."""
+
+    def __init__(self, clock: Clock, seconds: float):
+        self.clock, self.seconds = clock, seconds
+
+    def on_step_end(self, args, state, control, **kwargs):
+        # Of this process alone: a run that is continued gets its budget anew, else it would end
+        # after a step.
+        if time.perf_counter() - self.clock.started > self.seconds:
+            control.should_training_stop = True
+
+
+class StopRequest(TrainerCallback):
+    """Ends the run after this step, evaluated and saved, on Ctrl-C (the notebook's ■) or SIGTERM.
+
+    So it does where another callback has set `control.should_training_stop`, as a Stop button does;
+    it must be the last of the callbacks. A second Ctrl-C interrupts at once.
     """
 
     def __init__(self):
         self.requested = False
-        self.previous = {}
-
-    def stop(self, *_) -> None:
-        """Ask for the end of the run."""
-        self.requested = True
-        if (
-            num_processes() == 1
-        ):  # torchrun passes on a Ctrl-C that all its processes have had already
-            self.release()
+        self.previous = {}  # the handlers that the signals had before
 
     def on_train_begin(self, args, state, control, **kwargs):
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # Python delivers signals only there
+        # Python delivers signals to the main thread only.
+        if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self.stop)
+                self.previous[number] = signal.signal(number, self._ask)
+
+    def _ask(self, *_) -> None:
+        self.requested = True
+        if num_processes() == 1:  # torchrun passes on a Ctrl-C that its processes have had already
+            self.release()
 
     def on_step_end(self, args, state, control, **kwargs):
-        if agreed(self.requested):
+        if agreed(self.requested or control.should_training_stop):
             control.should_training_stop = control.should_evaluate = control.should_save = True
 
     def release(self) -> None:
@@ -110,58 +130,32 @@ class StopRequest(TrainerCallback):
                 signal.signal(*self.previous.popitem())
 
 
-class Divergence(TrainerCallback):
-    """Ends a run whose loss is no longer a number: nothing can be learned from there."""
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if not math.isfinite(logs.get("loss", logs.get("eval_loss", 0.0))):
-            raise TutorialError(
-                f"The loss is not a number at step {state.global_step:,}: the learning rate {args.learning_rate:g} is "
-                "too high; choose a smaller one. The model that you saved last is as it was."
-            )
-
-
-class Deadline(TrainerCallback):
-    """Ends a run that has used its budget up, since a machine can get slower after it was measured."""
-
-    def __init__(self, clock: Clock, seconds: float, stop: StopRequest):
-        self.clock, self.seconds, self.stop = clock, seconds, stop
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        # Of this process alone: a run that is continued gets its budget anew, else it would end after a step.
-        if time.perf_counter() - self.clock.started > self.seconds:
-            self.stop.requested = True
-
-
 class ProgressBar(TrainerCallback):
-    """A tqdm bar with losses, learning rate and tokens a second, and above it a line for each validation.
+    """A tqdm bar with losses, learning rate and tokens a second; above it a line a validation.
 
-    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt. One process shows it.
+    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt.
     """
 
     def __init__(self, sample: Callable[[torch.nn.Module], str] | None = None):
         self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(
-            total=state.max_steps, initial=state.global_step, unit="step", desc="training"
-        )
+        done, steps = state.global_step, state.max_steps
+        self.bar = tqdm(total=steps, initial=done, unit="step", desc="training")
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" in logs:
-            self.shown |= {
-                "loss": f"{logs['loss']:.2f}",
-                "smoothed": f"{self.smooth(logs['loss']):.2f}",
-            }
+            self.shown["loss"] = f"{logs['loss']:.2f}"
+            self.shown["smoothed"] = f"{self.smooth(logs['loss']):.2f}"
             self.shown["learning rate"] = f"{logs['learning_rate']:.1e}"
             self.bar.update(state.global_step - self.bar.n)
         self.shown["tokens/s"] = f"{state.log_history[-1]['tokens_per_second']:,.0f}"
         self.bar.set_postfix(self.shown)
 
     def on_evaluate(self, args, state, control, model, metrics, **kwargs):
-        loss, perplexity = metrics["eval_loss"], metrics["eval_perplexity"]
         line = (
-            f"step {state.global_step:,}: validation loss {loss:.4f}, perplexity {perplexity:,.2f}"
+            f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}, "
+            f"perplexity {metrics['eval_perplexity']:,.2f}"
         )
         if self.sample:
             was_training = model.training

@@ -2,9 +2,10 @@
 
     python -m tests.verify_gpt2 [README]
 
-Fetches GPT-2 and WikiText-2, fine-tunes for 3 epochs (or as many minutes as GPT2_TUTORIAL_MINUTES says), lets the model
-write before and after, scores it before and after on the test split, once in blocks of 1,024 tokens and once sliding
-with a stride of 512, and writes the row of true results into README.md. Stopped, it goes on when it is started again.
+Fetches GPT-2 and WikiText-2, fine-tunes for 3 epochs (or as many minutes as GPT2_TUTORIAL_MINUTES
+says), lets the model write before and after, scores it before and after on the test split, once in
+blocks of 1,024 tokens and once sliding with a stride of 512, and writes the row of true results
+into README.md. Stopped, it goes on when it is started again.
 """
 
 import datetime
@@ -22,11 +23,14 @@ from helpers.callbacks import ProgressBar
 from helpers.cli import SAMPLE_PROMPT
 from helpers.generation import generate
 from helpers.loss import evaluate
-from helpers.runtime import checkpoints, distributed
+from helpers.runtime import saving
 from helpers.runtime.errors import TutorialError
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-HEADER = "| machine | versions | trained | validation, block 1,024 | test, block 1,024 | test, stride 512 |"
+HEADER = (
+    "| machine | versions | trained "
+    "| validation, block 1,024 | test, block 1,024 | test, stride 512 |"
+)
 OUTPUT = "fine_tuned_gpt2_verified"  # a learner's own fine_tuned_gpt2 stays
 
 
@@ -69,14 +73,12 @@ def perplexities(model, ids) -> tuple[float, float]:
 
 
 def main(readme: Path = README) -> None:
-    """Do all of it, and write the row. Raises TutorialError where the training was stopped: half of it is no result."""
+    """Do all of it, and write the row. TutorialError where it was stopped: half is no result."""
     with_row(
         readme.read_text(encoding="utf-8"), [""] * 6
     )  # raises now, not after hours of training
     profile = profiles.choose("gpt2")
-    profile = distributed.share_batch(
-        replace(profile, minutes=profiles.budget())
-    )  # no budget unless one is asked for
+    profile = replace(profile, minutes=profiles.budget())  # no budget unless one is asked for
     print(f"{profile}\n{machine()}\n{versions()}", flush=True)
     model, tokenizer = loading.load_base(profile)
     tokens = data.prepare(profile, tokenizer)
@@ -85,11 +87,11 @@ def main(readme: Path = README) -> None:
     )
     texts, before = [generate(model, tokenizer, SAMPLE_PROMPT)], perplexities(model, test)
     output = loading.model_folder(OUTPUT)
-    summary = checkpoints.finished(output, checkpoints.settings_of(profile, *tokens))
-    if summary:  # by an earlier run, which was stopped after its training
-        model, _ = loading.load_fine_tuned(output, profile.device)
-    else:
+    try:
         summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()])
+    except training.AlreadyFinished:  # by an earlier run, which was stopped after its training
+        summary = saving.read_summary(output)
+        model, _ = loading.load_fine_tuned(output, profile.device)
     if summary["stopped_early"]:
         raise TutorialError(
             "The training was stopped, so no row was written; start this again, and it goes on."
@@ -99,8 +101,8 @@ def main(readme: Path = README) -> None:
     for when, text in zip(("Before", "After"), texts, strict=True):
         print(f"\n{when}, continuing {SAMPLE_PROMPT!r}:\n{text}")
     trained = (
-        f"{summary['epochs']:g} of {profile.epochs} epochs, {summary['steps']:,} steps in {summary['precision']}, "
-        f"{summary['seconds'] / 60:.1f} minutes, {summary['tokens_per_second']:,.0f} tokens/s"
+        f"{summary['epochs']:g} of {profile.epochs} epochs, {summary['steps']:,} steps in "
+        f"{summary['precision']}, {summary['seconds'] / 60:.1f} minutes, {summary['tokens_per_second']:,.0f} tokens/s"
     )
     pairs = [
         (summary["perplexity_before"], summary["perplexity_after"]),

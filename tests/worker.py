@@ -1,8 +1,8 @@
-"""A run of `training.train` that `torchrun` can start in several processes: tiny's model on short rows, 12 steps.
+"""A run of `training.train` that `torchrun` can start in several processes: tiny's model, 12 steps.
 
-With 93 rows and 8 a step, the last step has to be filled up.
+With 93 short rows and 8 a step, the last step has to be filled up.
 
-worker.py OUT [KILL]      OUT: a file for the losses; KILL: the step at which the last process kills itself
+worker.py OUT [KILL]      OUT: a file for the losses; KILL: the step at which the last process dies
 """
 
 import json
@@ -16,14 +16,14 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from helpers import data, loading, profiles, training
-from helpers.runtime import checkpoints, distributed
+from helpers.runtime import distributed
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
 profile = replace(profiles.choose("tiny"), block_size=64, micro_batch_size=2, epochs=1)
 
 
 def tell_late(*error):
-    """As a busy machine would: by then, torchrun has sent SIGTERM to the processes that are left."""
+    """As a busy machine would: by then, torchrun has sent SIGTERM to those that are left."""
     time.sleep(1)
     sys.__excepthook__(*error)
 
@@ -45,14 +45,13 @@ class Watch(TrainerCallback):
 model, tokenizer = loading.load_base(profile)
 train_tokens, validation_tokens = data.prepare(profile, tokenizer)
 train_tokens, validation_tokens = train_tokens[: 93 * 64], validation_tokens[:1024]
-if checkpoints.finished(
-    loading.model_folder(), checkpoints.settings_of(profile, train_tokens, validation_tokens)
-):
-    sys.exit(print("Finished already."))
 watch = Watch()
-summary = training.train(
-    model, tokenizer, train_tokens, validation_tokens, profile, loading.model_folder(), [watch]
-)
+try:
+    summary = training.train(
+        model, tokenizer, train_tokens, validation_tokens, profile, loading.model_folder(), [watch]
+    )
+except training.AlreadyFinished as error:
+    sys.exit(print(error))
 if distributed.is_main_process():
     assert summary["processes"] == distributed.num_processes()
     out.write_text(json.dumps({"losses": watch.losses, **summary}), encoding="utf-8")

@@ -1,22 +1,21 @@
-"""Deciding how long to train before training: all epochs, or what fits a time budget (lesson 05)."""
+"""Deciding how long to train before training: all epochs, or what fits a time budget."""
 
 import math
-import tempfile
+import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import save_model
 
-from helpers.data import Blocks
-from helpers.loss import mixed_precision, score, token_losses
 from helpers.profiles import Profile, home
 from helpers.runtime.distributed import gradient_accumulation_steps
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.progress import bar
 
 EVALUATION_SHARE = 0.2  # of a time budget, at most
+BYTES_A_SECOND = 500e6  # what a plain solid-state disk writes
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Plan:
     full_steps: int  # steps that all epochs would take
     evaluations: int  # how often to evaluate during the run
     validation_tokens: int  # how much of the validation text to use, each time the same part
-    seconds_per_step: float | None  # as measured; None: there is no budget, so nothing was measured
+    seconds_per_step: float | None  # as measured; None: no budget, so nothing was measured
     validation_loss_before: float = math.nan
     scored_tokens: int = 0
 
@@ -37,44 +36,68 @@ class Plan:
         full, share = self.full_steps * self.seconds_per_step, self.steps / self.full_steps
         time = f"{full / 3600:.1f} hours" if full > 5400 else f"{full / 60:.1f} minutes"
         return (
-            f"A step takes {self.seconds_per_step:.2f} s here, so all {self.full_steps:,} steps would take "
-            f"{time}. Training {self.steps:,} steps, {share:.1%} of them, fits the budget."
+            f"A step takes {self.seconds_per_step:.2f} s here, so all {self.full_steps:,} steps "
+            f"would take {time}. Training {self.steps:,} steps, {share:.1%} of them, fits the "
+            "budget."
         )
 
 
-def make_plan(model, blocks: Blocks, validation_tokens: np.ndarray, profile: Profile) -> Plan:
-    """How many steps to take: all of the epochs or, with a budget in minutes, as many as fit into it.
+def make_plan(
+    model,
+    blocks,
+    validation_tokens: np.ndarray,
+    profile: Profile,
+    mean_loss: Callable,
+    score: Callable,
+) -> Plan:
+    """How many steps to take: all of the epochs or, with a budget in minutes, what fits into it.
 
     The cost of a step is measured on the real model and data; the weights stay as they are.
+    `mean_loss(model, ids, profile)` is what a step makes smaller, `score` is `loss.score`. Raises
+    TutorialError where the disk has no room for the checkpoints.
     """
+    _check_disk(model)
     full = max(1, round(profile.epochs * math.ceil(len(blocks) / profile.global_batch_size)))
     if not profile.minutes:
-        return Plan(
-            full, full, min(full, max(3, math.ceil(profile.epochs))), len(validation_tokens), None
-        )
-    began = time.perf_counter()
-    step = _measure_step(model, blocks, profile, 0.05 * 60 * profile.minutes)
+        evaluations = min(full, max(3, math.ceil(profile.epochs)))
+        return Plan(full, full, evaluations, len(validation_tokens), None)
+    began, budget, evaluations = time.perf_counter(), 60 * profile.minutes, 3
+    step = _measure_step(model, blocks, profile, mean_loss, limit=0.05 * budget)
     sample = validation_tokens[: 2 * profile.block_size]
     score(model, sample, profile.block_size)  # warms up
     part = time.perf_counter()
     score(model, sample, profile.block_size)
     per_token = (time.perf_counter() - part) / len(sample)
-    saving = 3 * _measure_saving(model)  # a checkpoint holds the weights and, for each, two moments
-    evaluations = 3
-    left = 0.98 * 60 * profile.minutes - (
-        time.perf_counter() - began
-    )  # a margin, since machines are not steady
+    saving = _checkpoint_bytes(model) / BYTES_A_SECOND
+    # A margin of 2%, since machines are not steady.
+    left = 0.98 * budget - (time.perf_counter() - began)
+    # Once more than during the run: evaluated before the first step, too.
     affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
     used = int(min(len(validation_tokens), max(affordable, profile.block_size)))
-    left -= (
-        evaluations + 1
-    ) * used * per_token + evaluations * saving  # evaluated once more before the first step
+    left -= (evaluations + 1) * used * per_token + evaluations * saving
     steps = max(1, min(full, round(left / step)))
     return Plan(steps, full, min(steps, evaluations), used, step)
 
 
-def _measure_step(model, blocks: Blocks, profile: Profile, limit: float) -> float:
-    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0, which leaves the weights alone.
+def _checkpoint_bytes(model) -> int:
+    """The size of a checkpoint: for each weight its value and AdamW's two means, in fp32."""
+    return 3 * 4 * model.num_parameters()
+
+
+def _check_disk(model) -> None:
+    """Raise TutorialError where two checkpoints, a third and the model do not fit."""
+    home().mkdir(parents=True, exist_ok=True)
+    needed = 3 * _checkpoint_bytes(model) + 4 * model.num_parameters()
+    free = shutil.disk_usage(home()).free
+    if free < needed:
+        raise TutorialError(
+            f"The checkpoints of a training take {needed / 1e9:.1f} GB, and the disk of {home()} "
+            f"has {free / 1e9:.1f} GB left; free some space."
+        )
+
+
+def _measure_step(model, blocks, profile: Profile, mean_loss: Callable, limit: float) -> float:
+    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0: no weight changes.
 
     The median of three to 48 steps, as many as fit into `limit` seconds.
     """
@@ -89,8 +112,7 @@ def _measure_step(model, blocks: Blocks, profile: Profile, limit: float) -> floa
                 break
             began = time.perf_counter()
             for _ in range(gradient_accumulation_steps(profile)):
-                with mixed_precision(profile):
-                    loss = token_losses(model, ids).mean()
+                loss = mean_loss(model, ids, profile)
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -99,17 +121,3 @@ def _measure_step(model, blocks: Blocks, profile: Profile, limit: float) -> floa
             seconds.append(time.perf_counter() - began)
     model.eval()
     return float(np.median(seconds[2:]))  # the first ones allocate memory, too
-
-
-def _measure_saving(model) -> float:
-    """Seconds to write the weights to the disk that checkpoints go to."""
-    home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home()) as folder:
-        began = time.perf_counter()
-        try:
-            save_model(model, f"{folder}/weights.safetensors")
-        except Exception as error:  # safetensors has an error of its own for a full disk
-            raise TutorialError(
-                f"A checkpoint could not be written to {home()} ({error}); free some space."
-            ) from error
-        return time.perf_counter() - began

@@ -1,6 +1,7 @@
 """Private or hidden state of libraries, each with its versions and its reason."""
 
 import contextlib
+import os
 
 
 @contextlib.contextmanager
@@ -27,3 +28,21 @@ def heard_while_busy(button) -> None:
     the button, which is the busy one; so that is forgotten. Call this once the button has been made and set.
     """
     vars(button.comm).pop("_reply_subshell_id", None)
+
+
+def own_forward(model):
+    """Take off, and return, the wrapper that accelerate hangs before `model.forward` for fp16.
+
+    It stays there after a training (accelerate 1), and makes an fp32 copy of all logits.
+    """
+    return vars(model).pop("forward", None)
+
+
+def one_gpu_a_process(arguments) -> None:
+    """Else `Trainer` multiplies the batch by the GPUs that it sees (transformers 4 and 5)."""
+    arguments._n_gpu = min(1, arguments.n_gpu)
+
+
+def forget_compiling() -> None:
+    """A run with `torch_compile` leaves this, and the next would compile (transformers 4, 5)."""
+    os.environ.pop("ACCELERATE_DYNAMO_BACKEND", None)

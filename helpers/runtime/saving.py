@@ -1,4 +1,4 @@
-"""Replacing a model folder as a whole, or not at all."""
+"""What counts as a model folder, and replacing one as a whole, or not at all."""
 
 import contextlib
 import json
@@ -7,18 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from helpers.runtime.errors import TutorialError
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
-# What a model folder of ours may hold: `check_replaceable` refuses to touch one with anything else in it.
-_OURS = {
-    SUMMARY, SETTINGS, "README.md", "config.json", "generation_config.json", "model.safetensors",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
-    "added_tokens.json", "chat_template.jinja",
-}  # fmt: skip
-
-
 # What makes a folder a model: all files of any one of these sets. (Of sharded weights, the index is
 # written last.)
 _MODELS = (
@@ -40,76 +34,97 @@ def read_summary(folder: Path) -> dict | None:
         return None
 
 
-def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> None:
-    """Replace `folder` by model, tokenizer, summary and settings: either all of it is new, or nothing is.
+def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> dict:
+    """Replace `folder` by model, tokenizer, summary and settings: either all is new, or nothing is.
 
-    `describe` gives the summary, after the weights were written: it tells the time that took, too. Raises
-    TutorialError for a folder that holds anything but a model of ours or cannot be moved, and for a full disk.
+    What was there stays whole as `NAME.previous`, in place of an older one. Returns the summary,
+    which `describe` gives after the weights were written: it tells the time that took, too. Raises
+    TutorialError for a folder that is not ours or cannot be moved, and for a full disk.
     """
     check_replaceable(folder)
-    new, old = _beside(folder, "new"), _beside(folder, "replaced")
-    shutil.rmtree(new, ignore_errors=True)
+    new = _new(folder)
+    discard(new)
     try:
         new.mkdir(parents=True)
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
-        for name, content in ((SUMMARY, describe()), (SETTINGS, settings)):
+        summary = describe()
+        # The summary comes last: a folder that has one is whole.
+        for name, content in ((SETTINGS, settings), (SUMMARY, summary)):
             (new / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        reason = error.strerror or error
+    except (OSError, SafetensorError) as error:
+        discard(new)
+        reason = getattr(error, "strerror", None) or error
         raise TutorialError(
             f"The model could not be written to {folder} ({reason}); free some space."
         ) from error
-    for pause in (
-        0.1,
-        1.0,
-        0.0,
-    ):  # seconds; meanwhile a virus scanner lets go, or a reader puts the old model back
-        try:
-            if folder.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                folder.replace(old)
-            new.replace(folder)
-            return shutil.rmtree(old, ignore_errors=True)
-        except (
-            OSError
-        ) as error:  # on Windows, where a program that has loaded the old model keeps its file open
-            finish_replacing(folder)
-            reason = error.strerror or error
-            time.sleep(pause)
-    with contextlib.suppress(OSError):
-        new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
-    raise TutorialError(
-        f"{folder} could not be replaced ({reason}), maybe since a notebook or program has its model open; the new "
-        f"model is in {new}: use it there, or close them and rename it."
-    )
+    _put_in_place(new, folder)
+    return summary
 
 
-def _beside(folder: Path, what: str) -> Path:
-    """A hidden neighbour of `folder`, for the moment of replacing it."""
-    return folder.with_name(f".{folder.name}.{what}")
-
-
-def check_replaceable(folder: Path) -> None:
-    """Raise TutorialError unless `folder` is missing, empty, or a model folder of ours with nothing else in it."""
-    finish_replacing(folder)
-    if folder.exists() and not folder.is_dir():
+def _put_in_place(new: Path, folder: Path) -> None:
+    """Two renames: `folder` becomes `NAME.previous`, and `new` becomes `folder`."""
+    try:
+        if (folder / SUMMARY).is_file():
+            discard(_previous(folder))
+            folder.replace(_previous(folder))
+        elif folder.exists():
+            folder.rmdir()  # it is empty
+        new.replace(folder)
+    except OSError as error:  # on Windows: a file in one of the folders is open somewhere
+        if not new.exists():
+            return  # a reader came between the renames and has made the second one
+        if folder.exists():  # else `finish_replacing` will do it
+            new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
         raise TutorialError(
-            f"{folder} is a file, so no model can be saved there; choose another --output-dir."
-        )
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if names and (SUMMARY not in names or names - _OURS):
-        stranger = sorted(names - _OURS or names)[0]
-        raise TutorialError(
-            f"{folder} holds files that are not ours ({stranger}), and nothing was overwritten; "
-            "move them or choose another --output-dir."
-        )
+            f"{folder} could not be replaced ({error.strerror or error}), maybe since a notebook "
+            f"or program has its model open; the new model is in {new}: use it there, or close "
+            "them and rename it."
+        ) from error
+
+
+def _new(folder: Path) -> Path:
+    """Where the successor of `folder` is written."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _previous(folder: Path) -> Path:
+    """Where the predecessor of `folder` is kept."""
+    return folder.with_name(f"{folder.name}.previous")
 
 
 def finish_replacing(folder: Path) -> None:
-    """After a kill between the two renames of `save`, put the old model back in its place."""
-    old = _beside(folder, "replaced")
-    if old.exists() and not folder.exists():
+    """After a kill between the two renames of `save`, put the new model in its place."""
+    new = _new(folder)
+    if not folder.exists() and is_model(new) and read_summary(new) is not None:
         with contextlib.suppress(OSError):  # somebody else was faster
-            old.replace(folder)
+            new.replace(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise TutorialError unless `folder` is missing, empty, or a model folder of ours.
+
+    `NAME.previous`, which makes way for it, must be so as well.
+    """
+    finish_replacing(folder)
+    for path in (folder, _previous(folder)):
+        if path.exists() and not path.is_dir():
+            raise TutorialError(
+                f"{path} is a file, so no model can be saved there; choose another --output-dir."
+            )
+        names = sorted(file.name for file in path.iterdir()) if path.exists() else []
+        if names and SUMMARY not in names:
+            raise TutorialError(
+                f"{path} holds files that are not ours ({names[0]}), and nothing was overwritten; "
+                "move them or choose another --output-dir."
+            )
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder, under another name: so a kill on the way leaves no half of it."""
+    rest = folder.with_name(f".{folder.name}.deleted")
+    shutil.rmtree(rest, ignore_errors=True)
+    # There may be none; or, on Windows, somebody has a file in it open.
+    with contextlib.suppress(OSError):
+        folder.replace(rest)
+        shutil.rmtree(rest, ignore_errors=True)

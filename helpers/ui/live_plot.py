@@ -43,7 +43,7 @@ class LivePlot(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.stopped:
-            control.should_training_stop = control.should_evaluate = control.should_save = True
+            control.should_training_stop = True  # `StopRequest` evaluates and saves
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         began = time.monotonic()

@@ -42,7 +42,6 @@ class Caught(logging.Handler):
 def loud(monkeypatch):
     """Within it, the libraries say all they have to say; gives the list that it comes to."""
     monkeypatch.setattr(compat, "quiet", lambda bars=False: contextlib.nullcontext())
-    monkeypatch.setattr(training, "quiet", compat.quiet)
     arguments = training._arguments
 
     def chatty(*given):

@@ -1,8 +1,11 @@
 """What would break on Windows, on a Mac or in another language's settings, found by reading the code."""
 
 import ast
+import contextlib
+import itertools
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,10 +158,13 @@ def test_what_windows_has_no_letters_for_can_be_printed_into_a_file(tmp_path):
 
 
 def model_that_writes(text: str) -> SimpleNamespace:
-    """A stand-in for a model, or for a tokenizer, of one file."""
-    return SimpleNamespace(
-        save_pretrained=lambda folder: (folder / "config.json").write_text(text, encoding="utf-8")
-    )
+    """A stand-in for a model, or for a tokenizer, of two files."""
+
+    def save_pretrained(folder: Path) -> None:
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).write_text(text, encoding="utf-8")
+
+    return SimpleNamespace(save_pretrained=save_pretrained)
 
 
 def save(folder: Path, text: str) -> None:
@@ -180,7 +186,6 @@ def renames(monkeypatch):
         return rename(path, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
     return refused
 
 
@@ -203,7 +208,9 @@ def test_a_new_model_that_a_virus_scanner_reads_is_not_lost(tmp_path, renames):
     renames["if"] = lambda path: path.name == ".model.new"
     with pytest.raises(TutorialError, match=r"the new model is in .*\.model\.new: use it there"):
         save(folder, "new")
-    assert (read(folder), read(tmp_path / ".model.new")) == ("old", "new")
+    assert (read(tmp_path / "model.previous"), read(tmp_path / ".model.new")) == ("old", "new")
+    renames["if"] = lambda path: False  # the scanner is done
+    assert read(loading.model_folder(folder)) == "new"
 
 
 def test_a_reader_between_the_two_renames_does_not_spoil_them(tmp_path, renames):
@@ -212,19 +219,49 @@ def test_a_reader_between_the_two_renames_does_not_spoil_them(tmp_path, renames)
     def reader_comes(path):
         if path.name == ".model.new" and not calls:
             calls.append(path)
-            saving.finish_replacing(
-                folder
-            )  # puts the old model back, where the new one is about to go
+            saving.finish_replacing(folder)  # makes the second rename in place of `save`
         return False
 
     save(folder, "old")
     renames["if"] = reader_comes
     save(folder, "new")
-    assert calls and read(folder) == "new" and list(tmp_path.iterdir()) == [folder]
+    previous = tmp_path / "model.previous"
+    assert calls and (read(folder), read(previous)) == ("new", "old")
+    assert sorted(tmp_path.iterdir()) == [folder, previous]
+
+
+@pytest.mark.parametrize("moment", range(1, 16))
+def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment):
+    folder, previous = tmp_path / "model", tmp_path / "model.previous"
+    save(folder, "oldest")
+    save(folder, "old")
+    calls = itertools.count(1)
+
+    def mortal(function):
+        def call(*arguments, **named):
+            if next(calls) == moment:
+                raise KeyboardInterrupt  # stands for a kill: nothing after it is done
+            return function(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as dying, contextlib.suppress(KeyboardInterrupt):
+        for owner, name in ((Path, "replace"), (Path, "write_text"), (shutil, "rmtree")):
+            dying.setattr(owner, name, mortal(getattr(owner, name)))
+        save(folder, "new")
+    if not folder.exists():
+        assert (read(previous), read(tmp_path / ".model.new")) == ("old", "new")
+    saving.finish_replacing(folder)
+    found = read(folder)
+    assert found in ("old", "new") and saving.read_summary(folder) is not None
+    save(folder, "newest")
+    assert (read(folder), read(previous)) == ("newest", found)
+    assert sorted(tmp_path.glob("*")) == [folder, previous]
 
 
 def test_a_reader_that_is_late_between_the_two_renames_raises_nothing(tmp_path, renames):
-    (tmp_path / ".model.replaced").mkdir()
+    save(tmp_path / "model", "new")
+    (tmp_path / "model").rename(tmp_path / ".model.new")
     renames["if"] = lambda path: True
     with pytest.raises(TutorialError, match="There is no model in"):
         loading.load_fine_tuned(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""Runs that are planned, kept, continued, and never overwrite somebody's files. On a model of a second's training."""
+"""Runs that are planned, kept, continued, and overwrite nobody's files. On a micro model."""
 
 import json
 import os
@@ -7,11 +7,12 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl
 
 from helpers import loading, loss, training
 from helpers.callbacks import Clock, Deadline, StopRequest
@@ -21,9 +22,9 @@ from helpers.runtime.errors import TutorialError
 from tests.conftest import new_micro_model
 
 FIELDS = (
-    "profile model dataset device precision processes epochs steps tokens_seen seconds tokens_per_second "
-    "train_loss_first train_loss_last validation_loss_before validation_loss_after perplexity_before "
-    "perplexity_after validation_tokens resumed_from_step stopped_early"
+    "profile model dataset device precision processes epochs steps tokens_seen seconds "
+    "tokens_per_second train_loss_first train_loss_last validation_loss_before "
+    "validation_loss_after perplexity_before perplexity_after validation_tokens resumed_from_step stopped_early"
 ).split()
 
 
@@ -162,19 +163,6 @@ def test_a_half_written_checkpoint_is_passed_over(go, home):
     assert summary["resumed_from_step"] == 8
 
 
-def test_an_older_checkpoint_is_gone_on_from_without_the_newer_ones(go, home):
-    """`Trainer` keeps the two with the highest steps: it would delete each new one at once."""
-    with pytest.raises(Killed):
-        go([StopAt(20, kill)])
-    folder = next((home / "checkpoints").iterdir())
-    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-16"}
-    older = str(folder / "checkpoint-8")
-    with pytest.raises(Killed):
-        go([StopAt(9, kill)], resume=older)
-    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-8"}
-    assert go(resume=older)[1]["resumed_from_step"] == 8
-
-
 def test_a_kill_while_checkpoints_are_deleted_leaves_nothing_to_go_on_from(go, home, monkeypatch):
     delete = shutil.rmtree
 
@@ -209,7 +197,7 @@ def test_checkpoints_that_somebody_has_open_cost_no_model(go, home, monkeypatch)
 
 def test_a_finished_run_does_not_train_again(go, home):
     go()
-    with pytest.raises(TutorialError, match="finished result of these settings; to train anew"):
+    with pytest.raises(training.AlreadyFinished, match="finished result of these settings"):
         go(epochs=2.0)  # as the command line has it: the same as 2
     go(resume=False)
     go(epochs=1)
@@ -276,16 +264,10 @@ def test_afresh_when_asked(go):
 def test_other_settings_are_another_run(go, home):
     with pytest.raises(Killed):
         go([StopAt(15, kill)])
-    checkpoint = next((home / "checkpoints").rglob("checkpoint-8"))
-    with pytest.raises(TutorialError, match="another learning_rate"):
-        go(resume=str(checkpoint), learning_rate=0.02)
-    with pytest.raises(TutorialError, match="not a whole checkpoint"):
-        go(resume=str(home / "nothing"))
-    copy = shutil.copytree(checkpoint, home / "my-best-one")
-    with pytest.raises(TutorialError, match="my-best-one is not a whole checkpoint"):
-        go(resume=str(copy))  # its name does not tell the step
     assert go(learning_rate=0.02)[1]["resumed_from_step"] is None
-    assert go(resume=str(checkpoint))[1]["resumed_from_step"] == 8
+    checkpoint = next((home / "checkpoints").rglob("checkpoint-8"))
+    shutil.copytree(checkpoint, checkpoint.with_name("checkpoint-8 copy"))  # no step of the run
+    assert go()[1]["resumed_from_step"] == 8
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
@@ -298,12 +280,12 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
 def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
     model, summary = go([StopAt(5, lambda: signal.raise_signal(number))])
     assert summary["stopped_early"]
-    assert summary["steps"] == 6, "the step in which the signal arrived, and no more"
+    assert summary["steps"] == 5, "the step in which the signal arrived, and no more"
     assert not model.training
     assert (home / "model" / "model.safetensors").is_file()
     straight, _ = go(output="straight")
     again, summary = go()
-    assert (summary["resumed_from_step"], summary["stopped_early"]) == (6, False)
+    assert (summary["resumed_from_step"], summary["stopped_early"]) == (5, False)
     assert torch.equal(weights(straight), weights(again))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, (
         "the handlers are given back"
@@ -314,9 +296,9 @@ def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_
     changes = {"learning_rate": 0.1, "epochs": 6}  # far too high: the last model is not the best
     _, summary = go([StopAt(30, lambda: signal.raise_signal(signal.SIGTERM))], **changes)
     assert summary["stopped_early"]
-    assert summary["steps"] < 31, "the best of this run is not its last"
+    assert summary["steps"] < 30, "the best of this run is not its last"
     assert len(list((home / "checkpoints").rglob("checkpoint-*"))) == 2, "the best and the newest"
-    assert go(**changes)[1]["resumed_from_step"] == 31
+    assert go(**changes)[1]["resumed_from_step"] == 30
 
 
 def test_a_step_has_the_batch_that_was_asked_for(go):
@@ -342,14 +324,26 @@ def test_several_gpus_do_not_multiply_the_batch(go, monkeypatch):
 
 
 def test_a_continued_run_gets_its_budget_anew():
-    clock, stop = Clock(), StopRequest()
+    clock, control = Clock(), TrainerControl()
     clock.before = 1000.0  # seconds that went into the run before it was stopped
-    deadline = Deadline(clock, 60, stop)
-    deadline.on_step_begin(None, None, None)
-    assert not stop.requested
+    deadline = Deadline(clock, 60)
+    deadline.on_step_end(None, None, control)
+    assert not control.should_training_stop
     clock.started -= 61
-    deadline.on_step_begin(None, None, None)
-    assert stop.requested
+    deadline.on_step_end(None, None, control)
+    assert control.should_training_stop
+
+
+def test_whoever_asks_for_the_end_gets_an_evaluated_and_saved_run(go, home):
+    """The Stop button, the deadline or a callback of your own: they set one flag of `control`."""
+
+    class Enough(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 5
+
+    _, summary = go([Enough()])
+    assert (summary["steps"], summary["stopped_early"]) == (5, True)
+    assert go()[1]["resumed_from_step"] == 5
 
 
 def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
@@ -381,9 +375,16 @@ def test_a_folder_of_somebody_elses_is_left_alone(go, home):
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     (folder / "thesis.txt").unlink()
     go()  # an empty folder may be used
+    assert not (home / "model.previous").exists(), "there was none"
     (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(TutorialError, match="thesis.txt"):
-        go()
+    go(seed=1)
+    kept = home / "model.previous"
+    assert (kept / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+    assert (kept / "model.safetensors").is_file()
+    (kept / saving.SUMMARY).unlink()
+    with pytest.raises(TutorialError, match="model.previous holds files that are not ours"):
+        go(seed=2)  # it would delete them
+    assert (kept / "thesis.txt").is_file()
     (home / "file").write_text("", encoding="utf-8")
     with pytest.raises(TutorialError, match="is a file"):
         go(output="file")
@@ -407,25 +408,65 @@ def test_a_model_is_replaced_as_a_whole_or_not_at_all(
 
 def test_a_kill_between_the_two_renames_loses_nothing(go, home):
     go()
-    (home / "model").rename(home / ".model.replaced")
+    shutil.copytree(home / "model", home / "model.previous")
+    (home / "model").rename(home / ".model.new")
     assert (loading.model_folder("model") / saving.SUMMARY).is_file(), "whoever looks for it"
     assert loading.load_fine_tuned("model")
-    assert sorted(path.name for path in home.iterdir()) == ["checkpoints", "model"]
+    assert sorted(path.name for path in home.iterdir()) == [
+        "checkpoints",
+        "model",
+        "model.previous",
+    ]
+
+
+def test_a_kill_while_a_first_model_is_written_leaves_none(go, home):
+    """The summary comes last: without a whole one, the rest may not be there either."""
+    go()
+    (home / "model").rename(home / ".model.new")
+    (home / ".model.new" / saving.SUMMARY).write_text("", encoding="utf-8")
+    assert not loading.model_folder("model").exists()
+    shutil.rmtree(home / ".model.new")
+    assert not loading.model_folder("model").exists()
+
+
+def test_a_model_that_was_deleted_does_not_come_back(go, home):
+    go()
+    go(seed=1)
+    shutil.rmtree(home / "model")
+    assert not loading.model_folder("model").exists()
+    assert go()[1]["resumed_from_step"] is None, "what is kept beside it is not the result"
+
+
+@pytest.mark.parametrize(
+    ("files", "whole"),
+    [
+        ("config.json model.safetensors", True),
+        ("config.json model.safetensors.index.json model-00001-of-00002.safetensors", True),
+        ("config.json", False),
+        ("model.safetensors", False),
+        ("adapter_config.json adapter_model.safetensors", False),
+        ("", False),
+    ],
+)
+def test_what_counts_as_a_model(tmp_path, files, whole):
+    for name in files.split():
+        (tmp_path / name).write_text("", encoding="utf-8")
+    assert saving.is_model(tmp_path) == whole
+    assert not saving.is_model(tmp_path / "nothing")
 
 
 def test_a_budget_trains_the_part_that_fits(micro_model, micro_profile, streams, monkeypatch):
     blocks = Blocks(streams[0], 32)
-    monkeypatch.setattr(budget, "_measure_step", lambda *_: 2.0)
+    monkeypatch.setattr(budget, "_measure_step", lambda *_, limit: 2.0)
     before = weights(micro_model)
-    plan = budget.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=0.5))
+    functions = training.mean_loss, loss.score
+    half_a_minute, hour = (replace(micro_profile, minutes=minutes) for minutes in (0.5, 60))
+    plan = budget.make_plan(micro_model, blocks, streams[1], half_a_minute, *functions)
     assert plan.full_steps == 24
     assert 14 <= plan.steps <= 15  # 30 s, less a margin and the evaluations, at 2 s a step
     assert "all 24 steps would take 0.8 minutes" in str(plan)
     assert torch.equal(before, weights(micro_model))
-    assert (
-        budget.make_plan(micro_model, blocks, streams[1], replace(micro_profile, minutes=60)).steps
-        == 24
-    )
+    assert budget.make_plan(micro_model, blocks, streams[1], hour, *functions).steps == 24
 
 
 def test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation(
@@ -449,30 +490,27 @@ def test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation(
     assert summary["steps"] > 30
     # Within 10% on a machine of one's own; tests share theirs.
     assert 0.4 * seconds < time.perf_counter() - began < 1.6 * seconds
-    assert len(spent) == 4, "once before, and three times on the way"
+    assert len(spent) == 6, "twice to measure it, once before, and three times on the way"
     assert 0.01 * seconds < sum(spent) < 2 * 0.2 * seconds
     assert summary["validation_tokens"] < len(validation)
 
 
-def test_a_full_disk_is_told_before_the_training_begins(
-    micro_model, micro_profile, streams, home, monkeypatch
-):
-    def full_disk(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(budget, "save_model", full_disk)
-    with pytest.raises(TutorialError, match="No space left on device.*free some space"):
-        budget.make_plan(
-            micro_model, Blocks(streams[0], 32), streams[1], replace(micro_profile, minutes=0.5)
-        )
-    assert list(home.iterdir()) == [], "no rest of the measurement"
+@pytest.mark.parametrize("minutes", [None, 0.5])
+def test_a_full_disk_is_told_before_the_training_begins(go, home, monkeypatch, minutes):
+    monkeypatch.setattr(budget.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    with pytest.raises(TutorialError, match="take 0.0 GB.* has 0.0 GB left; free some space"):
+        go(minutes=minutes)
+    assert list(home.iterdir()) == []
+    monkeypatch.setattr(budget.shutil, "disk_usage", lambda _: SimpleNamespace(free=8_000_000))
+    go(minutes=minutes)
 
 
 def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):
     model = new_micro_model(dropout=0.3)
     before = weights(model).clone()
     torch.manual_seed(7)
-    assert budget._measure_step(model, Blocks(streams[0], 32), micro_profile, 0.0) > 0
+    blocks = Blocks(streams[0], 32)
+    assert budget._measure_step(model, blocks, micro_profile, training.mean_loss, limit=0.0) > 0
     drawn = torch.rand(3)
     torch.manual_seed(7)
     assert torch.equal(drawn, torch.rand(3))
