@@ -1,141 +1,88 @@
 """The prompt box (lesson 06): type, generate, look inside, branch off, go back.
 
-A thread computes, so that Stop stays alive. Colab shows nothing of what a thread does: there the click itself
-computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes from a model is text, never markup.
+A thread computes, so that Stop stays alive. Colab shows nothing of what a thread does: there the
+click itself computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes from a
+model is text, never markup.
 """
 
 import functools
 import html
+import itertools
 import threading
 import time
-import weakref
 from dataclasses import replace
 from pathlib import Path
 
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Button,
-    Checkbox,
-    HBox,
-    Layout,
-    Textarea,
-    VBox,
-)
+from ipywidgets import HTML, Checkbox, HBox, Layout, Textarea, VBox
 
-from helpers.generation import LAST_SEED, Sampling, encode_prompt, room
+from helpers.generation import Sampling, encode_prompt, room
 from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
 from helpers.runtime.errors import TutorialError
 from helpers.ui.completion import (
-    ALTERNATIVES,
     Completion,
     Token,
+    describe,
     instead,
     page,
     save,
     stream_with_alternatives,
 )
-from helpers.ui.explore import show_widget, typed, with_slider
+from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector, button
+from helpers.ui.explore import show_widget, typed
+from helpers.ui.worker import Worker
 
-PAUSE = 0.3  # seconds after a text in which a click is taken for the second one of a double click
-PATIENCE = 10  # seconds that a click waits for a text that is being stopped
 REDRAW = 0.05  # seconds between two drawings of a growing text
-WIDE, ROW = Layout(width="100%", max_width="860px"), Layout(flex_flow="row wrap", max_width="860px")
-DIALS = (  # a field of Sampling, the widget that sets it, its label, its range, and what it does
-    ("max_new_tokens", BoundedIntText, "length", dict(min=1, max=300), "how many tokens to write at most"),
-    ("temperature", BoundedFloatText, "temperature", dict(min=0, max=2, step=0.05),
-     "0 takes the likeliest token; the higher, the bolder"),
-    ("top_k", BoundedIntText, "top-k", dict(min=0, max=200), "draws from the k likeliest tokens; 0: from all"),
-    ("top_p", BoundedFloatText, "top-p", dict(min=0.05, max=1, step=0.05),
-     "draws from the likeliest that together reach p; 1: from all"),
-    ("repetition_penalty", BoundedFloatText, "repetition", dict(min=1, max=2, step=0.05),
-     "above 1, tokens that were there before become less likely"),
-)  # fmt: skip
 
 
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `show()` displays the box. Where no widget can be shown, `write(prompt)` and `save()` do without. `history` holds a
-    list of texts for each run: one, or two where the `base` model, with the same tokenizer, writes beside yours.
+    `show()` displays the box. Where no widget can be shown, `write(prompt)` and `save()` serve.
+    `history` holds a list of texts for each run: one, or two where the `base` model, with the same
+    tokenizer, writes beside yours.
     """
-
-    boxes = weakref.WeakSet()  # all there are, since only one writes at a time
-    turn = threading.Lock()
 
     def __init__(
         self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None
     ):
         self.models = {"your model": model} | ({"base model": base} if base is not None else {})
         self.tokenizer = tokenizer
-        self._name = functools.cache(lambda token: repr(tokenizer.decode([token])))
         self.history: list[list[Completion]] = []
         self.run: list[Completion] = []  # the one on display
-        self.last_seed, self.ended = None, -PAUSE
-        self.busy, self.stopping = threading.Lock(), threading.Event()
-        self.display = (
-            threading.RLock()
-        )  # a click may change what is on display while the thread draws
-        self.threaded = not on_colab()
+        self.worker = Worker(threaded=not on_colab())
+        self.lock = self.worker.lock  # held while what is shown changes
         self._build(sampling or Sampling(), prompt)
-        self.boxes.add(self)
 
     def _build(self, sampling: Sampling, prompt: str) -> None:
-        def button(description: str, tooltip: str, click, *arguments) -> Button:
-            made = Button(description=description, tooltip=tooltip, layout=Layout(width="auto"))
-            made.on_click(lambda _: click(*arguments))
-            return made
-
-        label = {"description_width": "90px"}
+        wide = Layout(width="100%", max_width=WIDTH)
         self.prompt = Textarea(
-            prompt, description="Prompt", placeholder="Type a few words", layout=WIDE, style=label
+            prompt, description="Prompt", placeholder="Type a few words", layout=wide, style=LABEL
         )
+        again = "Another text for the prompt of the text below"
+        restore = "Put this text's prompt and settings back in place"
+        saving = "All texts of this box, as Markdown and as JSON Lines"
         self.generate = button("Generate", "Continue the prompt", self._generate)
         self.generate.button_style = "primary"
-        self.again = button(
-            "Regenerate", "Another text for the prompt of the text below", self._regenerate
-        )
-        self.stop = button("Stop", "End the text here", self.stopping.set)
-        self.stop.layout.display = None if self.threaded else "none"
+        self.again = button("Regenerate", again, self._regenerate)
+        self.stop = button("Stop", "End the text here", self.worker.stop)
+        self.stop.layout.display = None if self.worker.threaded else "none"
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
         self.beside = Checkbox(description="the base model beside yours", indent=False)
         self.beside.layout.display = None if len(self.models) > 1 else "none"
-        self.dials = {
-            name: field(description=label, **limits) for name, field, label, limits, _ in DIALS
-        }
-        rows = [
-            HBox([with_slider(self.dials[name]), HTML(meaning)], layout=ROW)
-            for name, *_, meaning in DIALS
-        ]
-        self.dials["seed"] = self.seed = BoundedIntText(
-            min=0, max=LAST_SEED, description="seed", style=label
-        )
-        self._set(sampling)
-        self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
-        self.status, self.output = HTML(layout=WIDE), HTML(layout=WIDE)
-        self.token = BoundedIntText(1, min=1, max=1, description="Token", style=label)
-        self.token.observe(lambda _: self._draw(), names="value")
-        self.word = HTML()
-        tooltip = "Take this token instead, and go on from there"
-        self.others = [button("", tooltip, self._branch, place) for place in range(ALTERNATIVES)]
+        self.dials = Dials(sampling)
+        self.status, self.output = HTML(layout=wide), HTML(layout=wide)
+        self.name = functools.cache(lambda token: repr(self.tokenizer.decode([token])))
+        self.inspector = Inspector(self.name, self._draw, self._branch)
         self.back = button("Back", "The text before this one", self._step, -1)
         self.forward = button("Forward", "The text after this one", self._step, 1)
-        self.restore = button(
-            "Restore", "Put this text's prompt and settings back in place", self._restore
-        )
-        self.saving = button(
-            "Save", "All texts of this box, as Markdown and as JSON Lines", self._save
-        )
-        self.inside = VBox(
-            [HBox([self.token, self.word], layout=ROW), HBox(self.others, layout=ROW)]
-        )
-        self.past = HBox([self.back, self.forward, self.restore, self.saving], layout=ROW)
-        first = HBox([self.generate, self.again, self.stop, self.clear, self.beside], layout=ROW)
-        last = HBox([self.seed, self.keep], layout=ROW)
+        self.restore = button("Restore", restore, self._restore)
+        self.saving = button("Save", saving, self._save)
+        first = [self.generate, self.again, self.stop, self.clear, self.beside]
+        last = [self.back, self.forward, self.restore, self.saving]
         self.box = VBox(
-            [self.prompt, first, *rows, last, self.status, self.output, self.inside, self.past]
+            [self.prompt, HBox(first, layout=ROW), *self.dials.rows, self.status, self.output]
+            + [self.inspector.box, HBox(last, layout=ROW)]
         )
         self._draw()
 
@@ -145,19 +92,17 @@ class PromptBox:
         heard_while_busy(self.stop)
 
     def write(self, prompt: str, beside: bool = False, **settings) -> str:
-        """What your model makes of `prompt`, once it is all written; `settings` are fields of `Sampling`, and stay.
+        """What your model makes of `prompt`, once it is all written.
 
-        Prints the seed, what of the prompt did not fit and, with `beside`, what the base model makes of it.
-        Raises TutorialError for a blank prompt or an impossible setting.
+        `settings` are fields of `Sampling`, and stay. Prints the seed, what of the prompt did not
+        fit and, with `beside`, what the base model makes of it. Raises TutorialError for a blank
+        prompt or an impossible setting.
         """
-        self._set(replace(self._sampling(), **settings))
-        self.stopping.set()
-        with self.busy:
-            self._stop_others()
-            self.last_seed = (
-                None if "seed" in settings else self.last_seed
-            )  # a seed that is asked for is used
-            run = self._write(prompt, list(self.models)[: 1 + beside])
+        self.dials.set(replace(self.dials.sampling(), **settings))
+        if "seed" in settings:  # one that is asked for is used
+            self.dials.last_seed = None
+        models = list(self.models)[: 1 + beside]
+        run = self.worker.run(lambda over: self._write(over, prompt, models))
         if not run:
             return ""
         cut = f"; the first {run[0].cut:,} tokens of the prompt did not fit" if run[0].cut else ""
@@ -166,122 +111,100 @@ class PromptBox:
             print(f"[{text.model}]\n{prompt}{text}\n")
         return str(run[0])
 
+    def save(self) -> Path:
+        """Write the history to two new files in `home()`, and return the path of the Markdown one.
+
+        Raises OSError where the disk is full or nothing may be written.
+        """
+        return save([text for run in self.history for text in run], home())
+
     def _generate(self) -> None:
-        self._start(typed(self.prompt), list(self.models)[: 1 + self.beside.value])
+        self._start(typed(self.prompt))
 
     def _regenerate(self) -> None:
         prompt = self.run[0].prompt if self.run else typed(self.prompt)
-        if self.run and self.last_seed is None:  # after Restore
-            self.last_seed = self.run[0].sampling.seed
-        self._start(prompt, list(self.models)[: 1 + self.beside.value])
+        if self.run and self.dials.last_seed is None:  # after Restore
+            self.dials.last_seed = self.run[0].sampling.seed
+        self._start(prompt)
 
-    def _branch(self, place: int) -> None:
-        text, number = self._chosen()
+    def _branch(self, rank: int) -> None:
+        text, place = self.inspector.find(self.run)
         if text:
-            kept = instead(self.tokenizer, text.tokens, number, place)
+            kept = instead(self.tokenizer, text.tokens, place, rank)
             self._start(text.prompt, [text.model], kept)
 
-    def _start(self, prompt: str, models: list[str], kept: list[Token] = ()) -> None:
-        """Write in a thread, unless a text is being written or came to its end this moment.
+    def _start(self, prompt: str, models: list[str] | None = None, kept: list[Token] = ()) -> None:
+        """Write, and tell of every error: in a thread, nobody else would."""
+        models = models or list(self.models)[: 1 + self.beside.value]
 
-        One that was stopped is in nobody's way: the click waits for the few steps that it still takes.
-        """
-        if not self.busy.acquire(timeout=PATIENCE if self.stopping.is_set() else 0):
-            return
-        if time.monotonic() - self.ended < PAUSE and not self.stopping.is_set():
-            return self.busy.release()
-        self._stop_others()
-
-        def work():
+        def task(over):
             try:
-                self._write(prompt, models, kept)
+                self._write(over, prompt, models, kept)
             except TutorialError as error:
                 self._say(str(error))
             except KeyboardInterrupt:
                 self._say("Stopped.")
-            except (
-                Exception
-            ) as error:  # such as too little memory: in a thread, nobody else would tell
-                self._say(
-                    f"The text broke off ({type(error).__name__}: {error}). Your history is safe; try again."
-                )
-            finally:
-                self.busy.release()
+            except Exception as error:  # such as too little memory
+                reason = f"{type(error).__name__}: {error}"
+                self._say(f"The text broke off ({reason}). Your history is safe; try again.")
 
-        if not self.threaded:
-            return work()
         try:
-            threading.Thread(target=work, daemon=True).start()
-        except RuntimeError as error:  # the system gives no thread, so `work` cannot release it
-            self.busy.release()
-            self._say(
-                f"The text could not be begun ({error}). Close other programs or notebooks, and try again."
-            )
+            self.worker.start(task)
+        except RuntimeError as error:
+            advice = "Close other programs or notebooks, and try again."
+            self._say(f"The text could not be begun ({error}). {advice}")
 
-    def _stop_others(self) -> None:
-        self.stopping.clear()
-        for box in set(self.boxes) - {self}:
-            box.stopping.set()
-
-    def _write(self, prompt: str, models: list[str], kept: list[Token] = ()) -> list[Completion]:
-        """Write a run: the models take turns, a token each. What there is stays when it is stopped.
+    def _write(
+        self, over: threading.Event, prompt: str, models: list[str], kept: list[Token] = ()
+    ) -> list[Completion]:
+        """Write a run until `over` is set. What there is stays when it is stopped or breaks off.
 
         Returns an empty list where it is stopped before it begins.
         """
-        ids, cut = encode_prompt(
-            self.tokenizer, prompt, room(self.models[models[0]], self._sampling())
-        )
-        with self.turn:
-            with self.display:
-                if (
-                    self.stopping.is_set()
-                ):  # while a long prompt was encoded, or another box came to its end
-                    return []
-                if not self.keep.value and self.seed.value == self.last_seed:
-                    self.seed.value = (self.seed.value + 1) % (LAST_SEED + 1)
-                self.last_seed, sampling = self.seed.value, self._sampling()
-                run = [Completion(prompt, name, sampling, list(kept), len(kept), cut) for name in models]
-                self.history.append(run)
-                self.run, drawn = run, 0.0
-                self._say(f"Writing with seed {sampling.seed} …")
-            streams = [
-                stream_with_alternatives(self.models[text.model], self.tokenizer, ids, sampling, text.tokens)
-                for text in run
-            ]
-            writing = list(zip(run, streams, strict=True))
-            try:
-                while writing and not self.stopping.is_set():
-                    for text, stream in list(writing):
-                        token = next(stream, None)
-                        if token:
-                            text.tokens.append(token)
-                        else:
-                            writing.remove((text, stream))
-                    if time.monotonic() - drawn > REDRAW:
-                        with self.display:
-                            if self.run is run:
-                                self.output.value = page(run)
-                        drawn = time.monotonic()
-            finally:
-                self.ended = time.monotonic()
-                with self.display:
-                    self._show(self.run)  # this run, or what somebody looks at by now
+        longest = room(self.models[models[0]], self.dials.sampling())
+        ids, cut = encode_prompt(self.tokenizer, prompt, longest)
+        with self.lock:
+            if over.is_set():  # while another text came to its end, or a long prompt was encoded
+                return []
+            how = self.dials.another()
+            run = [Completion(prompt, name, how, [*kept], len(kept), cut) for name in models]
+            self.history.append(run)
+            self.run = run
+            self._say(f"Writing with seed {how.seed} …")
+        try:
+            self._grow(run, ids, over)
+        finally:
+            with self.lock:
+                if self.run is run:  # else somebody looks at another one by now
+                    self._show(run)
         return run
 
-    def _sampling(self) -> Sampling:
-        return Sampling(**{name: dial.value for name, dial in self.dials.items()})
-
-    def _set(self, sampling: Sampling) -> None:
-        for name, dial in self.dials.items():
-            value = getattr(sampling, name)
-            dial.min, dial.max = min(dial.min, value), max(dial.max, value)
-            dial.value = value
+    def _grow(self, run: list[Completion], ids: list[int], over: threading.Event) -> None:
+        """Let the models take turns, a token each, until their texts end or `over` is set."""
+        streams = [
+            stream_with_alternatives(
+                self.models[text.model], self.tokenizer, ids, text.sampling, text.tokens
+            )
+            for text in run
+        ]
+        drawn = 0.0
+        for tokens in itertools.zip_longest(*streams):
+            for text, token in zip(run, tokens, strict=True):
+                if token:  # None: this text has ended before the other one
+                    text.tokens.append(token)
+            if over.is_set():
+                return
+            if time.monotonic() - drawn > REDRAW:
+                with self.lock:
+                    if self.run is run:
+                        self.output.value = page(run)
+                drawn = time.monotonic()
 
     def _clear(self) -> None:
         self.prompt.value = ""
-        with self.display:  # both at once, or a text might begin in between, and be shown
+        with self.lock:  # both at once, or a text might begin in between, and be shown
+            self.worker.stop()
             self._show([])
-            self.stopping.set()
 
     def _step(self, by: int) -> None:
         place = self._place() + by
@@ -290,77 +213,38 @@ class PromptBox:
 
     def _place(self) -> int:
         """Where in the history the run on display stands; after its end where there is none."""
-        return next(
-            (place for place, run in enumerate(self.history) if run is self.run), len(self.history)
-        )
+        runs = enumerate(self.history)
+        return next((place for place, run in runs if run is self.run), len(self.history))
 
     def _restore(self) -> None:
         if self.run:
             self.prompt.value = self.run[0].prompt
-            self._set(self.run[0].sampling)
+            self.dials.set(self.run[0].sampling)
             self.beside.value = len(self.run) > 1
-            self.last_seed = None  # so that Generate writes with this seed, not with the next one
-
-    def save(self) -> Path:
-        """Write the history to two new files in `home()`, and return the path of the Markdown one.
-
-        Raises OSError where the disk is full or nothing may be written.
-        """
-        return save([text for run in self.history for text in run], home())
+            self.dials.last_seed = None  # so that Generate uses this seed, not the next one
 
     def _save(self) -> None:
         try:
             file = self.save()
-            self._say(
-                f"Saved: {sum(map(len, self.history))} texts in {file} and the .jsonl file beside it."
-            )
         except OSError as error:
-            self._say(
-                f"The texts could not be written to {home()} ({error.strerror}); free some space and save again."
-            )
-
-    def _chosen(self) -> tuple[Completion | None, int]:
-        """The text, and the place in it, of the token with the number in the field; a run's texts count on."""
-        number = self.token.value - 1
-        for text in self.run:
-            if number < len(text.tokens):
-                return text, number
-            number -= len(text.tokens)
-        return None, 0
+            reason = f"could not be written to {home()} ({error.strerror})"
+            return self._say(f"The texts {reason}; free some space and save again.")
+        count = sum(map(len, self.history))
+        self._say(f"Saved: {count} texts in {file} and the .jsonl file beside it.")
 
     def _show(self, run: list[Completion]) -> None:
-        """Display a finished run (or nothing), and say what it is."""
-        with self.display:
-            self.run, note = run, ""
-            if run:
-                lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
-                note = (
-                    f"Text {self._place() + 1} of {len(self.history)}: {lengths}; {run[0].sampling}"
-                )
-                note += f"; continued from token {run[0].kept}" if run[0].kept else ""
-                note += (
-                    f". The first {run[0].cut:,} tokens of the prompt did not fit."
-                    if run[0].cut
-                    else ""
-                )
-            self._say(note)
-            self.token.max = max(1, sum(len(text.tokens) for text in run))
+        """Display a run that is not growing, or nothing, and say what it is."""
+        with self.lock:
+            self.run = run
+            number = f"Text {self._place() + 1} of {len(self.history)}"
+            self._say(f"{number}: {describe(run)}" if run else "")
             self._draw()
 
     def _say(self, note: str) -> None:
         self.status.value = f'<div role="status"><i>{html.escape(note)}</i></div>'
 
     def _draw(self) -> None:
-        """The run on display, the chosen token in a frame, and its alternatives."""
-        with self.display:
-            text, number = self._chosen()
-            self.inside.layout.display = None if text else "none"
-            self.output.value = page(self.run, self._name, text and text.tokens[number])
-            if text:
-                token = text.tokens[number]
-                what = f"of {self.token.max}: {self._name(token.id)}, {token.probability:.1%}. Instead:"
-                self.word.value = html.escape(what)
-                for button, (other, probability) in zip(
-                    self.others, token.alternatives, strict=True
-                ):
-                    button.description = f"{self._name(other)} {probability:.1%}"
+        """The run on display, and its chosen token in a frame."""
+        with self.lock:
+            chosen = self.inspector.draw(self.run)
+            self.output.value = page(self.run, self.name, chosen)

@@ -67,7 +67,7 @@ def measure(
         None,
     )  # texts of equal length
     box = PromptBox(model, tokenizer, sampling, prompt)
-    box.keep.value = True
+    box.dials.keep.value = True
     first, seconds = [], {"box": [], "plain": [], "library": []}
     for _ in range(rounds):
         time.sleep(pause)
@@ -76,8 +76,8 @@ def measure(
         while not (len(box.history) > runs and box.run[0].tokens):
             time.sleep(0.001)
         first.append(time.perf_counter() - began)
-        with box.busy:
-            seconds["box"].append(clock() - started)
+        box.worker.over.wait()
+        seconds["box"].append(clock() - started)
         started = clock()
         written = list(generation.stream_tokens(model, ids, sampling))
         seconds["plain"].append(clock() - started)

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer
 from helpers import generation, profiles
 from helpers.generation import Sampling
 from helpers.runtime.errors import TutorialError
-from helpers.ui import completion, prompt_box
+from helpers.ui import completion, prompt_box, worker
 from tests.benchmarks.generation import measure
 from tests.conftest import new_micro_model
 
@@ -29,7 +29,7 @@ NASTY = "<script>alert(1)</script> & <img src=x onerror=alert(1)> &lt;b&gt; **bo
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(prompt_box, "PAUSE", 0)
+    monkeypatch.setattr(worker, "PAUSE", 0)
 
 
 @pytest.fixture
@@ -47,8 +47,11 @@ def pair(micro_model, tokenizer):
 
 def settle(box):
     """Wait until the text is written, as a learner does."""
-    assert box.busy.acquire(timeout=60), "it writes on and on"
-    box.busy.release()
+    thread = worker.Worker.thread
+    if thread:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "it writes on and on"
+    assert box.worker.over.is_set()
 
 
 def click(box, button):
@@ -67,7 +70,7 @@ def shown(box):
 
 def begin_endless(box):
     """Begin a text of a million tokens, so that the test decides when it ends, and wait for the first of them."""
-    box._set(Sampling(max_new_tokens=10**6))
+    box.dials.set(Sampling(max_new_tokens=10**6))
     for model in box.models.values():
         model.config.eos_token_id = -1
     runs = len(box.history)
@@ -96,25 +99,25 @@ def test_generate_regenerate_and_a_new_prompt(box):
 
 
 def test_a_kept_seed_gives_the_same_text(box):
-    box.keep.value = True
+    box.dials.keep.value = True
     click(box, box.generate)
     click(box, box.again)
     assert texts(box)[0] == texts(box)[1]
-    box.dials["top_k"].value = 1
+    box.dials.fields["top_k"].value = 1
     click(box, box.again)
     assert texts(box)[2] != texts(box)[1]
 
 
 def test_a_seed_that_is_typed_is_used(box):
     click(box, box.generate)
-    box.seed.value = 77
+    box.dials.seed.value = 77
     click(box, box.generate)
     click(box, box.generate)
     assert [run[0].sampling.seed for run in box.history] == [0, 77, 78]
 
 
 def test_after_the_last_seed_comes_the_first(box):
-    box.seed.value = generation.LAST_SEED
+    box.dials.seed.value = generation.LAST_SEED
     click(box, box.generate)
     click(box, box.again)
     assert [run[0].sampling.seed for run in box.history] == [generation.LAST_SEED, 0]
@@ -124,7 +127,7 @@ def test_after_the_last_seed_comes_the_first(box):
 def test_the_dials_are_used(box):
     for name, value in (("max_new_tokens", 5), ("temperature", 0.0), ("top_k", 3), ("top_p", 0.5),
                         ("repetition_penalty", 1.3)):  # fmt: skip
-        box.dials[name].value = value
+        box.dials.fields[name].value = value
     click(box, box.generate)
     assert box.run[0].sampling == Sampling(1.3, 0.0, 3, 0.5, 5, seed=0)
     assert len(box.run[0].tokens) == 5
@@ -137,7 +140,7 @@ def test_the_dials_are_used(box):
 
 def test_write_goes_beyond_the_end_of_a_slider(box):
     assert box.write("Once", temperature=3.5, max_new_tokens=2)
-    assert box.dials["temperature"].value == box.run[0].sampling.temperature == 3.5
+    assert box.dials.fields["temperature"].value == box.run[0].sampling.temperature == 3.5
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n"])
@@ -165,10 +168,13 @@ def test_markup_is_shown_as_text(box, pair):
 def test_markup_that_the_model_writes_is_shown_as_text(box, monkeypatch):
     token = completion.Token(5, NASTY, 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
     monkeypatch.setattr(prompt_box, "stream_with_alternatives", lambda *_: iter([token]))
-    monkeypatch.setattr(box, "_name", lambda _: NASTY)
+    monkeypatch.setattr(box, "name", lambda _: NASTY)
+    monkeypatch.setattr(box.inspector, "name", lambda _: NASTY)
     click(box, box.generate)
     assert NASTY in shown(box)
-    assert not re.search(r"<(script|img)", box.output.value + box.word.value + box.status.value)
+    assert not re.search(
+        r"<(script|img)", box.output.value + box.inspector.word.value + box.status.value
+    )
 
 
 def test_an_error_is_told_and_nothing_is_stuck(box, monkeypatch):
@@ -208,7 +214,7 @@ def test_a_click_while_it_writes_is_ignored(box):
 
 
 def test_the_second_click_of_a_double_click_is_ignored_even_if_it_comes_late(box, monkeypatch):
-    monkeypatch.setattr(prompt_box, "PAUSE", 10)
+    monkeypatch.setattr(worker, "PAUSE", 10)
     click(box, box.generate)
     click(box, box.generate)
     assert len(box.history) == 1
@@ -222,7 +228,7 @@ def test_stop_is_heard_while_another_cell_runs(box, capsys):
 
 
 def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, monkeypatch):
-    monkeypatch.setattr(prompt_box, "PAUSE", 10)
+    monkeypatch.setattr(worker, "PAUSE", 10)
     begin_endless(box)
     step = threading.Lock()
 
@@ -238,7 +244,7 @@ def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, mo
     wait_for(lambda: len(box.history) == 2)
     with step:  # so that it has not ended yet
         box.stop.click()
-        box._set(Sampling(max_new_tokens=3))
+        box.dials.set(Sampling(max_new_tokens=3))
         clicks = [threading.Thread(target=box.generate.click) for _ in range(2)]
         for one in clicks:
             one.start()
@@ -289,15 +295,15 @@ def test_a_text_that_is_stopped_before_it_begins_leaves_nothing(box, monkeypatch
     encoded.set()
     settle(box)
     assert (shown(box), box.status.value) == before
-    assert len(box.history) == 1 and box.seed.value == 0, "no seed is used up"
+    assert len(box.history) == 1 and box.dials.seed.value == 0, "no seed is used up"
 
 
 def test_one_box_writes_at_a_time(micro_model, tokenizer):
     one, other = (prompt_box.PromptBox(micro_model, tokenizer, prompt="Once") for _ in range(2))
     begin_endless(one)
-    other.dials["max_new_tokens"].value = 5
+    other.dials.fields["max_new_tokens"].value = 5
     click(other, other.generate)
-    assert not one.busy.locked(), "the other box stopped it"
+    assert one.worker.over.is_set(), "the other box stopped it"
     assert one.history[0][0].tokens and other.history[0][0].tokens
     assert shown(one).startswith("Once")
 
@@ -317,7 +323,7 @@ def test_interrupting_the_cell_keeps_what_there_is(box, monkeypatch):
         patch.setattr(prompt_box, "stream_with_alternatives", stream)
         with pytest.raises(KeyboardInterrupt):
             box.write("Once")
-    assert texts(box) == ["begun"] and not box.busy.locked()
+    assert texts(box) == ["begun"] and box.worker.over.is_set()
     click(box, box.generate)
     assert len(box.history) == 2
 
@@ -329,7 +335,7 @@ def test_on_colab_the_click_computes_and_the_interrupt_is_caught(
     box = prompt_box.PromptBox(micro_model, tokenizer, Sampling(max_new_tokens=5), prompt="Once")
     assert box.stop.layout.display == "none"
     box.generate.click()
-    assert len(box.history) == 1 and not box.busy.locked(), (
+    assert len(box.history) == 1 and box.worker.over.is_set(), (
         "no thread: it is done when the click is"
     )
 
@@ -339,13 +345,13 @@ def test_on_colab_the_click_computes_and_the_interrupt_is_caught(
 
     monkeypatch.setattr(prompt_box, "stream_with_alternatives", interrupted)
     box.generate.click()
-    assert texts(box)[-1] == "begun" and "Stopped" in box.status.value and not box.busy.locked()
+    assert texts(box)[-1] == "begun" and "Stopped" in box.status.value and box.worker.over.is_set()
 
 
 def test_the_base_model_writes_beside_yours_with_the_same_seed(pair, box):
     assert box.beside.layout.display == "none", "one model, no choice"
     click(pair, pair.generate)
-    pair.beside.value, pair.keep.value = True, True
+    pair.beside.value, pair.dials.keep.value = True, True
     click(pair, pair.generate)
     assert [len(run) for run in pair.history] == [1, 2]
     yours, base = pair.history[1]
@@ -360,12 +366,12 @@ def test_another_token_starts_a_branch(pair):
     pair.beside.value = True
     click(pair, pair.generate)
     yours, base = pair.run
-    pair.token.value = len(yours.tokens) + 4  # the base model's fourth
-    assert html.escape(f"of {len(yours.tokens) + len(base.tokens)}: ") in pair.word.value
+    pair.inspector.number.value = len(yours.tokens) + 4  # the base model's fourth
+    assert html.escape(f"of {len(yours.tokens) + len(base.tokens)}: ") in pair.inspector.word.value
     token = base.tokens[3]
     place = next(i for i, (other, _) in enumerate(token.alternatives) if other != token.id)
-    assert pair.others[place].description.endswith(f"{token.alternatives[place][1]:.1%}")
-    click(pair, pair.others[place])
+    assert pair.inspector.others[place].description.endswith(f"{token.alternatives[place][1]:.1%}")
+    click(pair, pair.inspector.others[place])
     [branch] = pair.run
     assert branch.model == "base model" and branch.kept == 4
     assert branch.tokens[:3] == base.tokens[:3]
@@ -379,8 +385,8 @@ def test_another_token_starts_a_branch(pair):
 def test_a_branch_late_in_a_text_longer_than_the_context(box):
     box.models["your model"].config.eos_token_id = -1
     box.write("Once", max_new_tokens=100)  # micro has 64 positions
-    box.token.value = 90
-    click(box, box.others[3])
+    box.inspector.number.value = 90
+    click(box, box.inspector.others[3])
     assert len(box.run[0].tokens) == 90 + 100, box.status.value
 
 
@@ -399,11 +405,11 @@ def test_choosing_the_end_of_text_ends_the_text(box):
     token = box.run[0].tokens[3]
     place = next(i for i, (other, _) in enumerate(token.alternatives) if other != token.id)
     box.models["your model"].config.eos_token_id = token.alternatives[place][0]
-    box._set(
+    box.dials.set(
         Sampling(max_new_tokens=12, temperature=100.0, top_k=0)
     )  # so that it is not drawn right after
-    box.token.value = 4
-    click(box, box.others[place])
+    box.inspector.number.value = 4
+    click(box, box.inspector.others[place])
     assert [one.id for one in box.run[0].tokens[3:]] == [token.alternatives[place][0]]
     assert len(box.history) == 2
 
@@ -437,7 +443,7 @@ def test_clear_while_another_token_is_framed(box, monkeypatch):
         return drawn
 
     monkeypatch.setattr(prompt_box, "page", draw_slowly)
-    box.token.value = 3
+    box.inspector.number.value = 3
     clicks[0].join(timeout=60)
     assert box.run == [] and shown(box) == ""
 
@@ -448,7 +454,7 @@ def test_a_seed_that_write_is_given_is_used(box):
 
 
 def test_probabilities_and_alternatives_are_the_models_own(box):
-    box.dials["temperature"].value = 0.3
+    box.dials.fields["temperature"].value = 0.3
     click(box, box.generate)
     text = box.run[0]
     ids, _ = generation.encode_prompt(box.tokenizer, text.prompt, 64)
@@ -468,7 +474,7 @@ def test_probabilities_and_alternatives_are_the_models_own(box):
 
 def test_back_forward_and_restore(box):
     click(box, box.generate)
-    box.prompt.value, box.dials["temperature"].value = "Another", 1.5
+    box.prompt.value, box.dials.fields["temperature"].value = "Another", 1.5
     click(box, box.generate)
     for button, place in (
         (box.back, 0),
@@ -481,7 +487,11 @@ def test_back_forward_and_restore(box):
         assert box.run is box.history[place]
     assert "Text 1 of 2" in box.status.value
     click(box, box.restore)
-    assert (box.prompt.value, box.dials["temperature"].value, box.seed.value) == ("Once", 0.8, 0)
+    assert (box.prompt.value, box.dials.fields["temperature"].value, box.dials.seed.value) == (
+        "Once",
+        0.8,
+        0,
+    )
     click(box, box.generate)
     assert texts(box)[2] == texts(box)[0], "the same prompt, settings and seed"
     click(box, box.restore)
@@ -540,7 +550,7 @@ def test_the_history_is_saved(box, home):
 
 
 def test_two_saves_within_a_second_are_two_pairs_of_files(box, home, monkeypatch):
-    monkeypatch.setattr(prompt_box.time, "strftime", lambda _: "now")
+    monkeypatch.setattr(completion.time, "strftime", lambda _: "now")
     for _ in range(2):
         click(box, box.generate)
         box.saving.click()
@@ -619,10 +629,13 @@ def test_write_beside_prints_the_base_models_text(pair, capsys):
 
 def test_settings_in_write_stay_and_widen_the_dials(box):
     box.write("Once", max_new_tokens=301, temperature=2.5)
-    assert (box.dials["max_new_tokens"].value, box.dials["temperature"].value) == (301, 2.5)
+    assert (box.dials.fields["max_new_tokens"].value, box.dials.fields["temperature"].value) == (
+        301,
+        2.5,
+    )
     with pytest.raises(TutorialError, match="top_p must be"):
         box.write("Once", top_p=0)
-    assert box.dials["top_p"].value == 0.95
+    assert box.dials.fields["top_p"].value == 0.95
 
 
 def test_the_first_token_comes_at_once_and_streaming_costs_little():
@@ -655,7 +668,7 @@ class Playing(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        prompt_box.PAUSE = 0
+        worker.PAUSE = 0
         self.lengths, self.left = [0, 0], []
 
     @initialize(colab=st.booleans())
@@ -668,9 +681,10 @@ class Playing(RuleBasedStateMachine):
         """A new box in place of the one before, which may be writing. (Made once: its widgets take too long.)"""
         box = self.boxes[which] = self.spare.pop()
         box.history.clear()
-        box.prompt.value, box.last_seed, box.threaded = "Once", None, not self.colab
-        box.keep.value = box.beside.value = False
-        box._set(Sampling(max_new_tokens=4))
+        box.prompt.value, box.dials.last_seed = "Once", None
+        box.worker.threaded = not self.colab
+        box.dials.keep.value = box.beside.value = False
+        box.dials.set(Sampling(max_new_tokens=4))
         box._show([])
         self.lengths[which] = 0
 
@@ -697,12 +711,13 @@ class Playing(RuleBasedStateMachine):
 
     @rule(which=which, number=st.integers(1, 30), place=st.integers(0, 7))
     def branch(self, which, number, place):
-        self.boxes[which].token.value = number
-        self.boxes[which].others[place].click()
+        self.boxes[which].inspector.number.value = number
+        self.boxes[which].inspector.others[place].click()
 
     @rule(which=which, name=st.sampled_from(["keep", "beside"]), value=st.booleans())
     def tick(self, which, name, value):
-        getattr(self.boxes[which], name).value = value
+        box = self.boxes[which]
+        (box.dials.keep if name == "keep" else box.beside).value = value
 
     @rule(which=which, temperature=st.floats(0, 2), top_k=st.integers(0, 200), top_p=st.floats(0.05, 1),
           length=st.integers(1, 6), penalty=st.floats(1, 2), seed=st.integers(0, 10**9))  # fmt: skip
@@ -710,7 +725,7 @@ class Playing(RuleBasedStateMachine):
         values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_new_tokens": length,
                   "repetition_penalty": penalty, "seed": seed}  # fmt: skip
         for name, value in values.items():
-            self.boxes[which].dials[name].value = value
+            self.boxes[which].dials.fields[name].value = value
 
     @rule(which=which)
     def wait(self, which):
@@ -744,22 +759,21 @@ class Playing(RuleBasedStateMachine):
             patch.setattr(Instant, "steps", steps)
             box.generate.click()
         assert "Stopped." in box.status.value or len(box.run[0].tokens) <= steps
-        assert not box.busy.locked() and len(box.history) == runs + 1
+        assert box.worker.over.is_set() and len(box.history) == runs + 1
 
     @invariant()
     def nothing_is_lost_and_nothing_is_markup(self):
         for number, box in enumerate(getattr(self, "boxes", [])):
             assert len(box.history) >= self.lengths[number]
             self.lengths[number] = len(box.history)
-            for place in (box.output, box.status, box.word):
+            for place in (box.output, box.status, box.inspector.word):
                 assert not re.search(r"<(?!/?(div|span|b|i|u)\b)", place.value), place.value
             assert "broke off" not in box.status.value, box.status.value
 
     def teardown(self):
         for box in getattr(self, "boxes", []) + self.left:
             box.stop.click()
-            assert box.busy.acquire(timeout=20), "a box is stuck"
-            box.busy.release()
+            settle(box)
             box.prompt.value = "One more"
             before = len(box.history)
             click(box, box.generate)

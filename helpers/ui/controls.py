@@ -1,0 +1,116 @@
+"""The controls of the prompt box (lesson 06): the dials, and the inspector of a token."""
+
+import html
+from collections.abc import Callable
+
+from ipywidgets import (
+    HTML,
+    BoundedFloatText,
+    BoundedIntText,
+    Button,
+    Checkbox,
+    HBox,
+    Layout,
+    VBox,
+)
+
+from helpers.generation import LAST_SEED, Sampling
+from helpers.ui.completion import ALTERNATIVES, Completion, Token
+from helpers.ui.explore import with_slider
+
+WIDTH = "860px"
+ROW = Layout(flex_flow="row wrap", max_width=WIDTH)
+LABEL = {"description_width": "90px"}
+DIALS = (  # a field of Sampling, the widget that sets it, its label, its range, and what it does
+    ("max_new_tokens", BoundedIntText, "length", dict(min=1, max=300),
+     "how many tokens to write at most"),
+    ("temperature", BoundedFloatText, "temperature", dict(min=0, max=2, step=0.05),
+     "0 takes the likeliest token; the higher, the bolder"),
+    ("top_k", BoundedIntText, "top-k", dict(min=0, max=200),
+     "draws from the k likeliest tokens; 0: from all"),
+    ("top_p", BoundedFloatText, "top-p", dict(min=0.05, max=1, step=0.05),
+     "draws from the likeliest that together reach p; 1: from all"),
+    ("repetition_penalty", BoundedFloatText, "repetition", dict(min=1, max=2, step=0.05),
+     "above 1, tokens that were there before become less likely"),
+)  # fmt: skip
+
+
+def button(description: str, tooltip: str, click: Callable, *arguments) -> Button:
+    """A button that calls `click(*arguments)`."""
+    made = Button(description=description, tooltip=tooltip, layout=Layout(width="auto"))
+    made.on_click(lambda _: click(*arguments))
+    return made
+
+
+class Dials:
+    """A field for each setting of `Sampling`; all but the seed have a slider."""
+
+    def __init__(self, sampling: Sampling):
+        self.fields, self.rows = {}, []
+        for name, field, label, limits, meaning in DIALS:
+            self.fields[name] = field(description=label, **limits)
+            self.rows.append(HBox([with_slider(self.fields[name]), HTML(meaning)], layout=ROW))
+        self.seed = BoundedIntText(min=0, max=LAST_SEED, description="seed", style=LABEL)
+        self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
+        self.fields["seed"] = self.seed
+        self.rows.append(HBox([self.seed, self.keep], layout=ROW))
+        self.last_seed = None  # None: no text was written yet with what is set
+        self.set(sampling)
+
+    def sampling(self) -> Sampling:
+        """What is set."""
+        return Sampling(**{name: field.value for name, field in self.fields.items()})
+
+    def set(self, sampling: Sampling) -> None:
+        """Set everything; a range that is too narrow becomes wider."""
+        for name, field in self.fields.items():
+            value = getattr(sampling, name)
+            field.min, field.max = min(field.min, value), max(field.max, value)
+            field.value = value
+
+    def another(self) -> Sampling:
+        """The settings of another text: with the next seed, unless it is kept or was typed."""
+        if not self.keep.value and self.seed.value == self.last_seed:
+            self.seed.value = (self.seed.value + 1) % (LAST_SEED + 1)
+        self.last_seed = self.seed.value
+        return self.sampling()
+
+
+class Inspector:
+    """A field for the number of a token, what that is, and buttons with what might stand there.
+
+    `name` gives that of a token id. `changed()` is called when another number is set,
+    `choose(rank)` when an alternative is clicked.
+    """
+
+    def __init__(self, name: Callable[[int], str], changed: Callable, choose: Callable):
+        self.name, self.word = name, HTML()
+        self.number = BoundedIntText(1, min=1, max=1, description="Token", style=LABEL)
+        self.number.observe(lambda _: changed(), names="value")
+        tooltip = "Take this token instead, and go on from there"
+        self.others = [button("", tooltip, choose, rank) for rank in range(ALTERNATIVES)]
+        rows = [self.number, self.word], self.others
+        self.box = VBox([HBox(row, layout=ROW) for row in rows])
+
+    def find(self, run: list[Completion]) -> tuple[Completion | None, int]:
+        """The text with the token of that number, and its place there; a run's texts count on."""
+        place = self.number.value - 1
+        for text in run:
+            if place < len(text.tokens):
+                return text, place
+            place -= len(text.tokens)
+        return None, 0
+
+    def draw(self, run: list[Completion]) -> Token | None:
+        """Show the token of that number, and return it; nothing where `run` has none."""
+        self.number.max = max(1, sum(len(text.tokens) for text in run))
+        text, place = self.find(run)
+        self.box.layout.display = None if text else "none"
+        if text is None:
+            return None
+        token = text.tokens[place]
+        what = f"{self.name(token.id)}, {token.probability:.1%}"
+        self.word.value = html.escape(f"of {self.number.max}: {what}. Instead:")
+        for other, (alternative, probability) in zip(self.others, token.alternatives, strict=True):
+            other.description = f"{self.name(alternative)} {probability:.1%}"
+        return token
