@@ -1,9 +1,9 @@
 """Exercises with a checker: `check`, `hint` and `solution` for the exercises of a lesson.
 
-Their texts lie in `bundled/exercises/NN.md`. No answer is written down there: the code of the solution runs on your
-profile's data, and your answer is compared with what comes out. The code of each typical mistake runs as well, so a
-wrong answer that somebody has given before gets the hint that fits it. (Checked exercises with hints are the idea of
-Kaggle's learntools.)
+Their texts lie in `bundled/exercises/NN.md`. No answer is written down there: the code of the
+solution runs on your profile's data, and your answer is compared with what comes out. The code of
+each typical mistake runs as well, so a wrong answer that somebody has given before gets the hint
+that fits it. (Checked exercises with hints are the idea of Kaggle's learntools.)
 """
 
 import math
@@ -22,7 +22,8 @@ TOLERANCE = 0.005  # of a decimal figure, relative: an answer may be rounded
 class Exercises:
     """The exercises of lesson `lesson`, such as "03", on the data of `profile`.
 
-    `parts[n - 1]` maps the headings of exercise n (Compare, Hint, Solution, Right, Mistake) to the texts under them.
+    `parts[n - 1]` maps the headings of exercise n (Compare, Hint, Solution, Right, Mistake) to the
+    texts under them.
     """
 
     def __init__(self, lesson: str, profile: Profile):
@@ -40,42 +41,35 @@ class Exercises:
 
     def check(self, number: int, answer) -> None:
         """Say whether `answer` is right and, if it is not, what may have gone wrong."""
-        parts = self._parts(number)
+        print(f"Exercise {number}{self._verdict(number, answer)}")
+
+    def _verdict(self, number: int, answer) -> str:
+        parts, push = self._parts(number), f"hint({number}) gives a push."
         try:
             given = None if answer is ... else self._compared(number, answer)
         except Exception as error:  # whatever the learner's own function raises
-            return print(
-                f"Exercise {number}: checking your answer raised {type(error).__name__}: {error}"
-            )
+            return f": checking your answer raised {type(error).__name__}: {error}"
         if _empty(given):
-            waits = (
-                "waits: the function returns nothing yet"
-                if callable(answer)
-                else "waits for your answer"
-            )
-            return print(f"Exercise {number} {waits}. hint({number}) gives a push.")
+            if callable(answer):
+                return f" waits: the function returns nothing yet. {push}"
+            return f" waits for your answer. {push}"
         expected = self.run(number, parts["Solution"][0])
         if _same(given, expected):
-            return print(f"Exercise {number}: right! {_prose(parts['Right'][0])}")
+            return f": right! {_prose(parts['Right'][0])}"
         for mistake in parts["Mistake"]:
             if _same(given, self.run(number, mistake)):
-                return print(f"Exercise {number}: not yet. {_prose(mistake)}")
-        wanted = (
-            ""
-            if _kind(given) == _kind(expected)
-            else f" I expect {_kind(expected)}, and got {_kind(given)}."
-        )
-        print(f"Exercise {number}: not yet.{wanted} hint({number}) gives a push.")
+                return f": not yet. {_prose(mistake)}"
+        if _kind(given) != _kind(expected):
+            return f": not yet. I expect {_kind(expected)}, and got {_kind(given)}. {push}"
+        return f": not yet. {push}"
 
     def hint(self, number: int) -> None:
         """Print the next hint; after the last one, the last one again."""
         hints = self._parts(number)["Hint"]
         self.hinted[number - 1] = place = min(self.hinted[number - 1] + 1, len(hints))
-        more = (
-            "hint again for more"
-            if place < len(hints)
-            else f"the last one; solution({number}) shows the answer"
-        )
+        more = "hint again for more"
+        if place == len(hints):
+            more = f"the last one; solution({number}) shows the answer"
         print(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})")
 
     def solution(self, number: int) -> None:
@@ -90,21 +84,19 @@ class Exercises:
 
     @cached_property
     def names(self) -> dict:
-        """What the code of all exercises may use. Made at the first check: it may load data or a model."""
+        """What the code of all exercises may use; made late, since it may load data or a model."""
         names = {"profile": self.profile}
         exec(_code(self.given), names)
         return names
 
     def _compared(self, number: int, answer):
-        return _plain(
-            eval(self._parts(number)["Compare"][-1].strip("`"), {**self.names, "answer": answer})
-        )
+        expression = self._parts(number)["Compare"][-1].strip("`")
+        return _plain(eval(expression, {**self.names, "answer": answer}))
 
     def _parts(self, number: int) -> dict[str, list[str]]:
         if number not in range(1, len(self.parts) + 1):
-            raise TutorialError(
-                f"This lesson has the exercises 1 to {len(self.parts)}, and no {number}."
-            )
+            count = len(self.parts)
+            raise TutorialError(f"This lesson has the exercises 1 to {count}, and no {number}.")
         return self.parts[number - 1]
 
 
@@ -134,11 +126,9 @@ def _plain(value):
 
 
 def _empty(value) -> bool:
-    return (
-        value is None
-        or value is ...
-        or (isinstance(value, list) and bool(value) and all(map(_empty, value)))
-    )
+    if isinstance(value, list):
+        return bool(value) and all(map(_empty, value))
+    return value is None or value is ...
 
 
 def _same(one, other) -> bool:
@@ -155,11 +145,5 @@ def _same(one, other) -> bool:
 
 
 def _kind(value) -> str:
-    kinds = {
-        str: "a text",
-        bool: "True or False",
-        int: "a number",
-        float: "a number",
-        list: "a list",
-    }
+    kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number"}
     return kinds.get(type(value), f"a {type(value).__name__}")

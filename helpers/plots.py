@@ -1,4 +1,4 @@
-"""The plots of the series: one look, labelled axes, colours that colour-blind readers can tell apart."""
+"""The plots of the series: one look, labelled axes, colours for colour-blind readers too."""
 
 import base64
 import html
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 SIZE = (8.0, 3.6)  # inches
+LOSS_LABELS = ("Loss while fine-tuning", "optimizer step", "loss (nats per token)")
 
 show = plt.show  # shows the figure drawn last
 
@@ -42,7 +43,7 @@ def bars(
 
 
 def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, unit: str) -> Axes:
-    """A square of shares from 0 (white) to 1 (dark); `matrix` is of shape (len(labels), len(labels))."""
+    """A square of shares from 0 (white) to 1 (dark); `matrix` is (len(labels), len(labels))."""
     axes = new_axes(title, xlabel, ylabel, plt.figure(figsize=(8.0, 5.0), layout="constrained"))
     drawn = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
     axes.figure.colorbar(drawn, label=unit)
@@ -53,7 +54,7 @@ def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, un
 
 
 def smooth(values: list[float], weight: float) -> list[float]:
-    """The exponential moving average of `values`, corrected for its start (as in Adam, Kingma and Ba 2015)."""
+    """The moving average of `values`, corrected for its start (as in Adam, Kingma and Ba 2015)."""
     average, result = 0.0, []
     for number, value in enumerate(values, start=1):
         average = weight * average + (1 - weight) * value
@@ -62,7 +63,7 @@ def smooth(values: list[float], weight: float) -> list[float]:
 
 
 def draw_losses(history: list[dict], axes: Axes, before: float | None = None) -> None:
-    """The losses in a `Trainer`'s `state.log_history` over its steps; `before`: the validation loss at step 0."""
+    """The losses in a `Trainer`'s `state.log_history`; `before`: the validation loss at step 0."""
     training = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
     validation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
     if before is not None:
@@ -70,9 +71,8 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
     if training:
         steps, losses = zip(*training, strict=True)
         axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=1, label="training, each step")
-        weight = min(
-            0.98, max(0.7, 1 - 30 / len(losses))
-        )  # over the last few of 90 steps, and some 50 of 5,000
+        # over the last few of 90 steps, and some 50 of 5,000
+        weight = min(0.98, max(0.7, 1 - 30 / len(losses)))
         axes.plot(steps, smooth(list(losses), weight), color=BLUE, label="training, smoothed")
     if validation:
         axes.plot(*zip(*validation, strict=True), color=RED, marker="o", label="validation")
@@ -82,27 +82,22 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
 
 def plot_losses(history: list[dict], before: float | None = None) -> None:
     """Show the loss curves of a run; see `draw_losses`."""
-    draw_losses(
-        history,
-        new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)"),
-        before,
-    )
+    draw_losses(history, new_axes(*LOSS_LABELS), before)
     show()
 
 
 def losses_as_html(history: list[dict], before: float | None = None) -> str:
     """The loss curves as an `<img>` tag."""
     figure = new_figure()
-    draw_losses(
-        history,
-        new_axes("Loss while fine-tuning", "optimizer step", "loss (nats per token)", figure),
-        before,
-    )
+    draw_losses(history, new_axes(*LOSS_LABELS, figure), before)
     return as_html(figure, "loss curves")
 
 
 def new_figure() -> Figure:
-    """A figure to draw again and again: fixed margins are fast. Not pyplot's, which must stay out of callbacks."""
+    """A figure to draw again and again: fixed margins are fast.
+
+    Not pyplot's, which must stay out of callbacks.
+    """
     figure = Figure(figsize=SIZE)
     figure.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.9)
     return figure
@@ -112,4 +107,5 @@ def as_html(figure: Figure, alt: str) -> str:
     """`figure` as an `<img>` tag; `alt` says in words what it shows."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=72)
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}">'
+    data = base64.b64encode(picture.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'

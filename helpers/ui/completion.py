@@ -62,6 +62,24 @@ def stream_with_alternatives(
         yield written[-1]
 
 
+def grow(run: list[Completion], models: dict, tokenizer, prompt_ids: list[int]) -> Iterator[None]:
+    """Write the texts of a `run` on, each by its model: a token each, then a pause for the caller.
+
+    `models` maps their names to the models. A text that has ended waits for the others.
+    """
+    streams = [
+        stream_with_alternatives(
+            models[text.model], tokenizer, prompt_ids, text.sampling, text.tokens
+        )
+        for text in run
+    ]
+    for tokens in itertools.zip_longest(*streams):
+        for text, token in zip(run, tokens, strict=True):
+            if token:
+                text.tokens.append(token)
+        yield
+
+
 def instead(tokenizer, written: list[Token], place: int, rank: int) -> list[Token]:
     """What was `written` up to `place`, and there its alternative number `rank`."""
     kept, alternatives = written[:place], written[place].alternatives

@@ -1,6 +1,7 @@
-"""What moves in the lessons: explorers (02, 03, 06) and the live loss plot (05); `prompt_box` has a module of its own.
+"""What moves in the lessons (02, 03, 06): controls, and a picture that follows them.
 
-Only what ipywidgets 7.7 and 8 share, and drawn on the main thread: so in JupyterLab, VS Code and Colab.
+Only what ipywidgets 7.7 and 8 share, and drawn on the main thread: so in JupyterLab, VS Code and
+Colab.
 """
 
 import html
@@ -19,15 +20,17 @@ def show_widget(widget: ipywidgets.Widget, note: str) -> None:
 
 
 def typed(control: ipywidgets.ValueWidget):
-    """The value of a control. A browser may send half an emoji, which no tokenizer takes: it becomes "?"."""
+    """The value of a control; half an emoji, which a browser may send, becomes "?"."""
     value = control.value
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # no tokenizer takes half an emoji
+    return value
 
 
 def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) -> ipywidgets.HBox:
     """`field` and, beside it, a slider that moves with it.
 
-    A field's description is its name, which a screen reader says; the handle of a slider can be given none.
+    A screen reader says the field's description; the handle of a slider can be given no name.
     """
     whole = isinstance(field, ipywidgets.BoundedIntText)
     field.layout.width, field.style.description_width = "160px", "90px"
@@ -38,11 +41,9 @@ def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) 
         ipywidgets.dlink((field, trait), (slider, trait))
 
     def follow(change):
-        # A browser puts a slider on its nearest step, and says so: a learner moves it by more than half of one.
+        # A browser puts a slider on its nearest step, and says so. A learner moves it further.
         if abs(change.new - field.value) > 0.51 * field.step:
-            field.value = round(
-                change.new, 6
-            )  # in JavaScript, 19 steps of 0.05 are 0.9500000000000001
+            field.value = round(change.new, 6)  # JavaScript's 19 * 0.05 is 0.9500000000000001
 
     slider.observe(follow, names="value")
     return ipywidgets.HBox([field, slider])
@@ -51,10 +52,11 @@ def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) 
 def explore(
     draw: Callable[..., str], note: str, **controls: ipywidgets.ValueWidget
 ) -> ipywidgets.VBox:
-    """Show `controls`, and under them the HTML that `draw` makes of their values, anew at each change.
+    """Show `controls`, and under them the HTML that `draw` makes of their values at each change.
 
-    `draw` takes the values under the names of the controls. It gets whatever a learner types, so it must pass all text
-    through `html.escape`. A number field gets a slider. Where no widget can be shown, `note` stands in its place.
+    `draw` takes the values under the names of the controls. It gets whatever a learner types, so it
+    must pass all text through `html.escape`. A number field gets a slider. Where no widget can be
+    shown, `note` stands in its place.
     """
     picture = ipywidgets.HTML()
 
@@ -64,14 +66,12 @@ def explore(
         except TutorialError as error:
             picture.value = f"<i>{html.escape(str(error))}</i>"
 
+    rows = []
     for control in controls.values():
         control.observe(redraw, names="value")
+        number = isinstance(control, (ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText))
+        rows.append(with_slider(control) if number else control)
     redraw()
-    numbers = ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText
-    rows = [
-        with_slider(control) if isinstance(control, numbers) else control
-        for control in controls.values()
-    ]
     box = ipywidgets.VBox([*rows, picture])
     show_widget(box, note)
     return box

@@ -16,16 +16,17 @@ REFRESH = 2.0  # seconds between two drawings
 
 
 class LivePlot(TrainerCallback):
-    """Loss curves and figures that grow while `Trainer` works, and vanish when it is done; and a Stop button.
+    """Loss curves and figures that grow while `Trainer` works, and then vanish; a Stop button.
 
-    `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log to draw the final
-    curves from, with `plots.plot_losses`. JupyterLab delivers a click while the cell runs; on Colab, which does not,
-    there is no button. The notebook's ■ stops a training everywhere.
+    `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log
+    to draw the final curves from, with `plots.plot_losses`. JupyterLab delivers a click while the
+    cell runs; on Colab, which does not, there is no button. The notebook's ■ stops everywhere.
     """
 
     def __init__(self, before: float | None = None, note: Callable[[], str] = str):
         self.before, self.note, self.history = before, note, []
-        self.next_drawing, self.next_figures, self.stopped = 0.0, 0.0, False
+        self.next_drawing = self.next_figures = 0.0  # on the clock of time.monotonic
+        self.stopped = False
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
         self.stop = ipywidgets.Button(
             description="Stop", tooltip="End the training after this step; keep the model"
@@ -57,23 +58,20 @@ class LivePlot(TrainerCallback):
 
     def _figures(self, state) -> str:
         """A line on how far the run is, and the note."""
-        entry, last = (
-            state.log_history[-1],
-            next(e for e in reversed(state.log_history) if "loss" in e),
-        )
-        left = (
-            (state.max_steps - state.global_step)
-            * entry["step_seconds"]
-            / max(1, state.global_step)
-        )
-        scored = [e["eval_perplexity"] for e in state.log_history if "eval_loss" in e]
-        return (
-            f"step {state.global_step:,} of {state.max_steps:,} · training loss {last['loss']:.2f} · "
-            f"{''.join(f'validation perplexity {p:,.1f} · ' for p in scored[-1:])}"
-            f"learning rate {last['learning_rate']:.1e} · "
-            f"{entry['tokens_per_second']:,.0f} tokens/s · {entry['elapsed']:.0f} s so far, about {left:.0f} s to go"
-            f"<br><i>{html.escape(self.note())}</i>"
-        )
+        log, done = state.log_history, max(1, state.global_step)
+        entry = log[-1]
+        training = [one for one in log if "loss" in one][-1]
+        scored = [one["eval_perplexity"] for one in log if "eval_loss" in one]
+        left = (state.max_steps - state.global_step) * entry["step_seconds"] / done
+        parts = [
+            f"step {state.global_step:,} of {state.max_steps:,}",
+            f"training loss {training['loss']:.2f}",
+            *(f"validation perplexity {perplexity:,.1f}" for perplexity in scored[-1:]),
+            f"learning rate {training['learning_rate']:.1e}",
+            f"{entry['tokens_per_second']:,.0f} tokens/s",
+            f"{entry['elapsed']:.0f} s so far, about {left:.0f} s to go",
+        ]
+        return f"{' · '.join(parts)}<br><i>{html.escape(self.note())}</i>"
 
     def on_train_end(self, args, state, control, **kwargs):
         self.box.layout.display = "none"

@@ -7,7 +7,6 @@ model is text, never markup.
 
 import functools
 import html
-import itertools
 import threading
 import time
 from dataclasses import replace
@@ -23,10 +22,10 @@ from helpers.ui.completion import (
     Completion,
     Token,
     describe,
+    grow,
     instead,
     page,
     save,
-    stream_with_alternatives,
 )
 from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector, button
 from helpers.ui.explore import show_widget, typed
@@ -171,34 +170,21 @@ class PromptBox:
             self.history.append(run)
             self.run = run
             self._say(f"Writing with seed {how.seed} …")
+        drawn = 0.0
         try:
-            self._grow(run, ids, over)
+            for _ in grow(run, self.models, self.tokenizer, ids):
+                if over.is_set():
+                    break
+                if time.monotonic() - drawn > REDRAW:
+                    with self.lock:
+                        if self.run is run:
+                            self.output.value = page(run)
+                    drawn = time.monotonic()
         finally:
             with self.lock:
                 if self.run is run:  # else somebody looks at another one by now
                     self._show(run)
         return run
-
-    def _grow(self, run: list[Completion], ids: list[int], over: threading.Event) -> None:
-        """Let the models take turns, a token each, until their texts end or `over` is set."""
-        streams = [
-            stream_with_alternatives(
-                self.models[text.model], self.tokenizer, ids, text.sampling, text.tokens
-            )
-            for text in run
-        ]
-        drawn = 0.0
-        for tokens in itertools.zip_longest(*streams):
-            for text, token in zip(run, tokens, strict=True):
-                if token:  # None: this text has ended before the other one
-                    text.tokens.append(token)
-            if over.is_set():
-                return
-            if time.monotonic() - drawn > REDRAW:
-                with self.lock:
-                    if self.run is run:
-                        self.output.value = page(run)
-                drawn = time.monotonic()
 
     def _clear(self) -> None:
         self.prompt.value = ""

@@ -6,7 +6,8 @@
 `plain`    the loop alone, `generation.stream_tokens`, with the same settings
 `library`  `model.generate` of transformers, with the same settings
 
-In turn, in one process; medians over the rounds after the first. GPT-2 has its real size and random weights.
+In turn, in one process; medians over the rounds after the first. GPT-2 has its real size and
+random weights.
 """
 
 import argparse
@@ -33,26 +34,24 @@ def main() -> None:
     if options.model == "gpt2":
         torch.manual_seed(0)
         model = loading.fuse_activation(GPT2LMHeadModel(GPT2Config())).eval()
-        tokenizer.decode = lambda ids, **_: "".join(
-            f" {token}" for token in ids
-        )  # the true one is on the Hub
+        # the true one is on the Hub
+        tokenizer.decode = lambda ids, **_: "".join(f" {token}" for token in ids)
     first, seconds = measure(model, tokenizer, options.tokens, options.rounds + 1)
     first, seconds = first[1:], {name: times[1:] for name, times in seconds.items()}
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{options.model}: first token after {1000 * statistics.median(first):.0f} ms")
     for name, median in medians.items():
-        print(
-            f"{name:8} {options.tokens / median:6.1f} tokens/s, {median / medians['plain']:.2f} of plain's time"
-        )
+        speed, share = options.tokens / median, median / medians["plain"]
+        print(f"{name:8} {speed:6.1f} tokens/s, {share:.2f} of plain's time")
 
 
 def measure(
     model, tokenizer, tokens: int, rounds: int, pause: float = 0.5, clock=time.perf_counter
 ):
-    """Seconds until the first token, and seconds of `clock` for the whole text by each of the three ways.
+    """Seconds until the first token, and those of `clock` for the whole text by the three ways.
 
-    A list, and a dictionary of lists, with a number a round; `pause`, in seconds, comes before each.
-    The texts are of `tokens` tokens: the model ends none itself from now on.
+    A list, and a dictionary of lists, with a number a round; `pause`, in seconds, comes before
+    each. The texts are of `tokens` tokens: the model ends none itself from now on.
     """
     import torch
 
@@ -62,10 +61,10 @@ def measure(
     prompt = " = Lighthouse = \n"
     ids = tokenizer(prompt)["input_ids"]
     sampling = generation.Sampling(max_new_tokens=tokens)
-    model.config.eos_token_id, model.generation_config.eos_token_id = (
-        -1,
-        None,
-    )  # texts of equal length
+    settings = dict(do_sample=True, temperature=0.8, top_k=50, top_p=0.95, pad_token_id=0)
+    settings["max_new_tokens"] = tokens
+    model.config.eos_token_id = -1  # texts of equal length
+    model.generation_config.eos_token_id = None
     box = PromptBox(model, tokenizer, sampling, prompt)
     box.dials.keep.value = True
     first, seconds = [], {"box": [], "plain": [], "library": []}
@@ -83,8 +82,7 @@ def measure(
         seconds["plain"].append(clock() - started)
         assert [token.id for token in box.run[0].tokens] == written
         started = clock()
-        model.generate(torch.tensor([ids]), do_sample=True, temperature=0.8, top_k=50, top_p=0.95, pad_token_id=0,
-                       attention_mask=torch.ones(1, len(ids)), max_new_tokens=tokens)  # fmt: skip
+        model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **settings)
         seconds["library"].append(clock() - started)
     return first, seconds
 

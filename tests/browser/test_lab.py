@@ -1,4 +1,4 @@
-"""The lessons in JupyterLab, in a real browser, as a learner opens them: Run All, look, type, click.
+"""The lessons in JupyterLab, in a real browser, as a learner opens them: Run All, look, click.
 
 Screenshots go to the folder named by `SCREENSHOTS`, where it is set.
 """
@@ -58,19 +58,13 @@ def lab(folder):
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               "--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
+               "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+               f"--ServerApp.root_dir={folder}",
                "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
-    answered = (
-        folder
-        / "settings"
-        / "@jupyterlab"
-        / "apputils-extension"
-        / "notification.jupyterlab-settings"
-    )
-    answered.parent.mkdir(
-        parents=True
-    )  # else JupyterLab asks whether it may bring news, on top of the page
+    answered = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    answered = answered / "notification.jupyterlab-settings"
+    answered.parent.mkdir(parents=True)  # else JupyterLab asks, on top of the page, about news
     answered.write_text('{"fetchNews": "false"}', encoding="utf-8")
     with open(folder / "log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
@@ -109,9 +103,8 @@ def page(browser):
 def open_lesson(page, lab, name):
     page.goto(f"{lab}/lab/tree/notebooks/{name}?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell")
-    page.wait_for_function(
-        "window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
+    session = "window.jupyterapp.shell.currentWidget?.context?.sessionContext?.session"
+    page.wait_for_function(f"{session}?.kernel?.status === 'idle'")
 
 
 def run_all(page, seconds):
@@ -128,7 +121,8 @@ def run_all(page, seconds):
                 const cell = code.get(i)
                 if (cell.type === 'code' && !cell.executionCount) done = false
             }
-            return done || document.querySelector('.jp-Notebook [data-mime-type="application/vnd.jupyter.error"]')
+            const error = '[data-mime-type="application/vnd.jupyter.error"]'
+            return done || document.querySelector('.jp-Notebook ' + error)
         }""",
         timeout=1000 * seconds,
         polling=500,
@@ -191,7 +185,7 @@ def watch_the_live_plot(page):
 
 
 def widget_with(page, control):
-    """The box of widgets that holds a control, scrolled into view, and the part of it that shows HTML."""
+    """The box of widgets that holds a control, scrolled into view, and its part that shows HTML."""
     box = page.locator(".jp-OutputArea .widget-vbox", has=page.locator(control)).first
     box.scroll_into_view_if_needed()
     return box, box.locator(".widget-html-content").last
@@ -318,7 +312,8 @@ def open_cells(page, lab, folder, cells):
 
 def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, folder):
     cells = [
-        "import sys; sys.path.insert(0, '..')\nfrom helpers import data, models, profiles, training, widgets\n"
+        "import sys; sys.path.insert(0, '..')\n"
+        "from helpers import data, loading, profiles, training\nfrom helpers.ui import live_plot\n"
         "profile = profiles.choose('tiny')\nmodel, tokenizer = loading.load_base(profile)\n"
         "train_tokens, validation_tokens = data.prepare(profile, tokenizer)",
         "summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile,\n"
@@ -340,9 +335,10 @@ def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, f
 def boxes(page, lab, folder):
     """Two prompt boxes in a notebook of their own."""
     cells = [
-        "import sys; sys.path.insert(0, '..')\nfrom helpers import models, profiles\n"
-        "from helpers.prompt_box import PromptBox\n"
-        "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\nbase, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
+        "import sys; sys.path.insert(0, '..')\nfrom helpers import loading, profiles\n"
+        "from helpers.ui.prompt_box import PromptBox\n"
+        "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\n"
+        "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
         "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]
@@ -494,15 +490,17 @@ def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
     picture(page, "prompt_box_800")
 
 
-# What a screen reader may say of a control: its text, its title, its label (U+200B where ipywidgets was given none).
-NAMES = """const names = control => [control.innerText, control.title, control.getAttribute('aria-label'),
+# What a screen reader may say of a control: its text, its title, its label (U+200B where
+# ipywidgets was given none).
+NAMES = """const names = control => [
+    control.innerText, control.title, control.getAttribute('aria-label'),
     ...[...control.labels || []].map(label => label.textContent.replaceAll('\\u200b', ''))
     ].map(name => name?.trim()).filter(Boolean);
 """
 
 
 def unnamed(part):
-    """The controls in this part of a page that a screen reader has nothing to say of; how many it holds."""
+    """The controls in this part of a page that a screen reader cannot name; how many it holds."""
     controls = part.locator("button, textarea, input, select").locator("visible=true")
     return controls.evaluate_all(
         "controls => {"

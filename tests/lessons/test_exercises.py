@@ -1,4 +1,4 @@
-"""Every exercise of every lesson, with its solution and with each typical mistake; and the checker itself."""
+"""Every exercise with its solution and with each typical mistake; and the checker itself."""
 
 import re
 

@@ -127,8 +127,11 @@ def test_a_prompt_of_nothing_gets_a_sentence(micro_model, tokenizer, prompt):
         generation.generate(micro_model, tokenizer, prompt)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"max_new_tokens": 0},
-                                   {"seed": -1}, {"seed": 2**64}])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": -1}, {"top_p": 0}, {"top_k": -1}, {"max_new_tokens": 0}]
+    + [{"seed": -1}, {"seed": 2**64}],
+)
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(TutorialError, match=next(iter(wrong))):
         Sampling(**wrong)
@@ -159,8 +162,8 @@ def test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms(capsys):
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         return generation.next_token_probabilities(logits, sampling, seen=torch.arange(0))
 
-    lesson = {"plots": plots, "explore": explore, "reshaped": reshaped, "logits": logits, "ten": torch.arange(10),
-              "names": [f"' {place}'" for place in range(15)]}  # fmt: skip
+    lesson = {"plots": plots, "explore": explore, "reshaped": reshaped, "logits": logits}
+    lesson |= {"ten": torch.arange(10), "names": [f"' {place}'" for place in range(15)]}
     exec(cell, lesson)
     *rows, picture = lesson["explorer"].children
     temperature, _ = rows[0].children

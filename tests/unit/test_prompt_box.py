@@ -1,4 +1,4 @@
-"""The prompt box without a browser: every button, what must never break, and 200 random ways to play with it."""
+"""The prompt box without a browser: every button, what must never break, and 200 random games."""
 
 import functools
 import html
@@ -69,7 +69,7 @@ def shown(box):
 
 
 def begin_endless(box):
-    """Begin a text of a million tokens, so that the test decides when it ends, and wait for the first of them."""
+    """Begin a text that only the test ends, and wait for its first tokens."""
     box.dials.set(Sampling(max_new_tokens=10**6))
     for model in box.models.values():
         model.config.eos_token_id = -1
@@ -167,7 +167,7 @@ def test_markup_is_shown_as_text(box, pair):
 
 def test_markup_that_the_model_writes_is_shown_as_text(box, monkeypatch):
     token = completion.Token(5, NASTY, 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
-    monkeypatch.setattr(prompt_box, "stream_with_alternatives", lambda *_: iter([token]))
+    monkeypatch.setattr(completion, "stream_with_alternatives", lambda *_: iter([token]))
     monkeypatch.setattr(box, "name", lambda _: NASTY)
     monkeypatch.setattr(box.inspector, "name", lambda _: NASTY)
     click(box, box.generate)
@@ -184,7 +184,7 @@ def test_an_error_is_told_and_nothing_is_stuck(box, monkeypatch):
 
     click(box, box.generate)
     with monkeypatch.context() as patch:
-        patch.setattr(prompt_box, "stream_with_alternatives", broken)
+        patch.setattr(completion, "stream_with_alternatives", broken)
         click(box, box.generate)
     assert "out of &lt;memory&gt;" in box.status.value
     click(box, box.generate)
@@ -232,12 +232,14 @@ def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, mo
     begin_endless(box)
     step = threading.Lock()
 
-    def watch_slowly(*how):
-        for token in completion.stream_with_alternatives(*how):
+    stream = completion.stream_with_alternatives
+
+    def stream_slowly(*how):
+        for token in stream(*how):
             with step:
                 yield token
 
-    monkeypatch.setattr(prompt_box, "stream_with_alternatives", watch_slowly)
+    monkeypatch.setattr(completion, "stream_with_alternatives", stream_slowly)
     box.stop.click()
     settle(box)
     box.generate.click()  # at once, and the text before has ended
@@ -320,7 +322,7 @@ def test_interrupting_the_cell_keeps_what_there_is(box, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prompt_box, "stream_with_alternatives", stream)
+        patch.setattr(completion, "stream_with_alternatives", stream)
         with pytest.raises(KeyboardInterrupt):
             box.write("Once")
     assert texts(box) == ["begun"] and box.worker.over.is_set()
@@ -343,7 +345,7 @@ def test_on_colab_the_click_computes_and_the_interrupt_is_caught(
         yield completion.Token(5, "begun", 0.5, [(5, 0.5)] * completion.ALTERNATIVES)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prompt_box, "stream_with_alternatives", interrupted)
+    monkeypatch.setattr(completion, "stream_with_alternatives", interrupted)
     box.generate.click()
     assert texts(box)[-1] == "begun" and "Stopped" in box.status.value and box.worker.over.is_set()
 
@@ -662,7 +664,7 @@ MEGABYTE = "a word and " * 90_000
 
 
 class Playing(RuleBasedStateMachine):
-    """Any order of clicks on two boxes of one notebook: nothing is stuck, nothing is lost, nothing becomes markup."""
+    """Any order of clicks on two boxes: nothing is stuck, nothing lost, nothing becomes markup."""
 
     which = st.integers(0, 1)
 
@@ -678,7 +680,7 @@ class Playing(RuleBasedStateMachine):
             self.run_the_cell(which)
 
     def run_the_cell(self, which):
-        """A new box in place of the one before, which may be writing. (Made once: its widgets take too long.)"""
+        """A new box in place of one that may be writing. (Made once: its widgets take too long.)"""
         box = self.boxes[which] = self.spare.pop()
         box.history.clear()
         box.prompt.value, box.dials.last_seed = "Once", None
@@ -719,11 +721,19 @@ class Playing(RuleBasedStateMachine):
         box = self.boxes[which]
         (box.dials.keep if name == "keep" else box.beside).value = value
 
-    @rule(which=which, temperature=st.floats(0, 2), top_k=st.integers(0, 200), top_p=st.floats(0.05, 1),
-          length=st.integers(1, 6), penalty=st.floats(1, 2), seed=st.integers(0, 10**9))  # fmt: skip
-    def dial(self, which, temperature, top_k, top_p, length, penalty, seed):
-        values = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "max_new_tokens": length,
-                  "repetition_penalty": penalty, "seed": seed}  # fmt: skip
+    values = st.fixed_dictionaries(
+        {
+            "temperature": st.floats(0, 2),
+            "top_k": st.integers(0, 200),
+            "top_p": st.floats(0.05, 1),
+            "max_new_tokens": st.integers(1, 6),
+            "repetition_penalty": st.floats(1, 2),
+            "seed": st.integers(0, 10**9),
+        }
+    )
+
+    @rule(which=which, values=values)
+    def dial(self, which, values):
         for name, value in values.items():
             self.boxes[which].dials.fields[name].value = value
 
@@ -781,7 +791,7 @@ class Playing(RuleBasedStateMachine):
 
 
 class Instant:
-    """A model that takes no time: what follows depends on the last token alone. Now and then it ends a text."""
+    """A model that takes no time: what follows depends on the last token alone, or is the end."""
 
     config, device = new_micro_model().config, torch.device("cpu")
     steps = 10**9  # until somebody interrupts

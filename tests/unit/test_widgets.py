@@ -11,31 +11,12 @@ from helpers import plots
 from helpers.runtime.errors import TutorialError
 from helpers.ui import explore, live_plot
 
+TIMES = {"elapsed": 6.0, "step_seconds": 2.0, "tokens_per_second": 1200.0}
+FIRST = {"elapsed": 5.0, "step_seconds": 1.0, "tokens_per_second": 1000.0}
 HISTORY = [
-    {
-        "loss": 4.0,
-        "learning_rate": 1e-3,
-        "step": 1,
-        "elapsed": 5.0,
-        "step_seconds": 1.0,
-        "tokens_per_second": 1000.0,
-    },
-    {
-        "loss": 3.0,
-        "learning_rate": 5e-4,
-        "step": 2,
-        "elapsed": 6.0,
-        "step_seconds": 2.0,
-        "tokens_per_second": 1200.0,
-    },
-    {
-        "eval_loss": 3.5,
-        "eval_perplexity": 33.1,
-        "step": 2,
-        "elapsed": 6.5,
-        "step_seconds": 2.0,
-        "tokens_per_second": 1200.0,
-    },
+    {"loss": 4.0, "learning_rate": 1e-3, "step": 1, **FIRST},
+    {"loss": 3.0, "learning_rate": 5e-4, "step": 2, **TIMES},
+    {"eval_loss": 3.5, "eval_perplexity": 33.1, "step": 2, **TIMES},
 ]
 
 
@@ -79,7 +60,8 @@ def test_the_live_plot_grows_and_then_vanishes(monkeypatch, capsys):
         told.append(live.figures.value)
     assert len(set(seen)) == 3 and "data:image/png" in seen[-1]
     assert told[0] == (
-        "step 1 of 10 · training loss 4.00 · learning rate 1.0e-03 · 1,000 tokens/s · 5 s so far, about 9 s to go"
+        "step 1 of 10 · training loss 4.00 · learning rate 1.0e-03 · 1,000 tokens/s · "
+        "5 s so far, about 9 s to go"
         "<br><i>&lt;b&gt;a sample</i>"
     )
     assert told[2].startswith("step 2 of 10 · training loss 3.00 · validation perplexity 33.1 · ")
