@@ -1,4 +1,4 @@
-"""The code that the lessons share, from `profiles` to `widgets`; imports go one way, as tests/test_project.py has it.
+"""The code that the lessons share: what they teach is here, what only runs in `runtime` and `ui`.
 
 Importing this package is instant: nothing heavy loads until it is used.
 """
@@ -10,7 +10,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def print_utf8() -> None:
-    """Print in UTF-8 whatever the machine's encoding: Windows has one for files and pipes that lacks → and emoji."""
+    """Print in UTF-8 whatever the machine's encoding: that of Windows' files lacks → and emoji."""
     import sys
 
     for stream in (sys.stdout, sys.stderr):
@@ -18,15 +18,22 @@ def print_utf8() -> None:
 
 
 def start():
-    """Report the machine and the profile, and return the profile. Each lesson's first cell calls this."""
+    """Report the machine and the profile, and return the profile: each lesson's first cell."""
     import platform
 
-    from helpers.profiles import choose
-    from helpers.runtime.hub import use_cache
+    from helpers.profiles import GPT2, choose
+    from helpers.runtime.errors import TutorialError
 
     profile = choose()
-    if profile.name == "gpt2":
-        use_cache()
     print(f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPU cores")
     print(f"P{str(profile)[1:]}")
+    if profile.name == "gpt2":
+        from helpers.runtime import hardware, hub
+
+        hub.use_cached(profile.model, profile.hub_dataset)
+        try:
+            if profile.model != GPT2:  # what GPT-2 itself takes is in lesson 01
+                hardware.check_memory(profile)
+        except TutorialError as error:  # a lesson that does not train may have room enough
+            print(error)
     return profile

@@ -6,7 +6,8 @@ import json
 import sys
 from dataclasses import asdict, fields, replace
 
-from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, choose, positive
+from helpers import profiles
+from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, positive
 from helpers.runtime.distributed import is_main_process
 from helpers.runtime.errors import TutorialError
 
@@ -42,8 +43,8 @@ def _parser(with_dials: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m helpers",
         description="Fine-tune GPT-2, play with it, and measure it.",
-        epilog="Environment: GPT2_TUTORIAL_PROFILE, GPT2_TUTORIAL_MINUTES, GPT2_TUTORIAL_DEVICE, "
-        "GPT2_TUTORIAL_HOME (where everything goes; relative model folders are taken from there).",
+        epilog="Environment: GPT2_TUTORIAL_PROFILE, _MODEL, _DATASET, _COLUMN, _MINUTES, _DEVICE, "
+        "_HOME (where everything goes; relative model folders are taken from there).",
     )
     commands = parser.add_subparsers(required=True, metavar="train | prompt | evaluate | download")
     train = _add_command(commands, _train, "fine-tune a model")
@@ -71,7 +72,11 @@ def _add_command(commands, run, what: str) -> argparse.ArgumentParser:
 def _add_training(parser) -> None:
     add = parser.add_argument
     add("--profile", metavar="P", help=f"{' | '.join(NAMES)} (default: auto)")
-    add("--text", metavar="FILE", nargs="+", help="your own .txt, .md, .csv, .jsonl or .parquet")
+    add("--model", metavar="M", help="another GPT-2, by its name on the Hub or its folder")
+    text = parser.add_mutually_exclusive_group().add_argument
+    text("--dataset", metavar="D", help="a text dataset of the Hub: OWNER/NAME[/CONFIG]")
+    text("--text", metavar="FILE", nargs="+", help="your own .txt, .md, .csv, .jsonl or .parquet")
+    add("--column", metavar="C", help="of the dataset: where its text is (default: text)")
     add("--output-dir", metavar="DIR", default=MODEL_FOLDER, help=DEFAULT)
     add("--device", metavar="D", help=f"{' | '.join(DEVICES)} (default: auto; tiny: always cpu)")
     add("--precision", metavar="P", help=f"{' | '.join(PRECISIONS)} (default: auto; tiny: fp32)")
@@ -114,7 +119,9 @@ def _train(options) -> None:
     Run again with the same settings, it continues an unfinished run and leaves a finished one
     alone.
     """
-    profile = choose(options.profile, options.device, options.precision)
+    names = ("device", "precision", "model", "dataset", "column")
+    wishes = {name: getattr(options, name) for name in names}
+    profile = profiles.choose(options.profile, **wishes)
     names = (*(field for field, _, _ in NUMBERS.values()), *OTHERS)
     asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     profile = replace(profile, **asked)
@@ -123,14 +130,19 @@ def _train(options) -> None:
     from helpers import data, loading, training
     from helpers.callbacks import ProgressBar
     from helpers.generation import Sampling, generate
+    from helpers.runtime import hardware
 
     output = loading.model_folder(options.output_dir)
     profile = training.ready(profile, output)
     texts = data.read_texts(options.text) if options.text else None
     if texts:
-        profile = replace(profile, dataset="own text: " + ", ".join(options.text))
+        profile = replace(profile, dataset=profiles.OWN_TEXT + ", ".join(options.text))
     _say(profile)
-    model, tokenizer = loading.load_base(profile, data=texts is None)
+    if profile.name == "gpt2":
+        hardware.check_memory(profile)
+    if profile.hub_dataset:
+        data.load_splits(profile)  # what is wrong with it is said before the model is fetched
+    model, tokenizer = loading.load_base(profile)
     tokens = data.prepare(profile, tokenizer, texts)
     write = functools.partial(generate, model, tokenizer, SAMPLE_PROMPT)
     before = write() if is_main_process() else ""
@@ -165,7 +177,7 @@ def _prompt(options) -> None:
     from helpers.ui.terminal import prompt_loop
 
     sampling = Sampling(**{dial.name: getattr(options, dial.name) for dial in fields(Sampling)})
-    device = choose("gpt2", options.device).device
+    device = profiles.choose_device(options.device)
     prompt_loop(*loading.load_fine_tuned(options.model_dir, device), sampling)
 
 
@@ -178,7 +190,7 @@ def _evaluate(options) -> None:
     from helpers.loss import evaluate
 
     texts = data.read_texts(options.text) if options.text else None
-    device = choose("gpt2", options.device).device
+    device = profiles.choose_device(options.device)
     model, tokenizer = loading.load_fine_tuned(options.model_dir, device)
     if texts is None:
         texts = data.validation_texts(loading.trained_on(options.model_dir))
@@ -190,15 +202,17 @@ def _download(options) -> None:
     """Fetch what the profile gpt2 needs: afterwards everything works without a connection."""
     from helpers.runtime.hub import cached, reach_hub
 
-    found, profile = cached(), choose("gpt2", "cpu")
+    profile = profiles.choose("gpt2", "cpu")
+    names = (profile.model, profile.dataset)
+    found = cached(*names)
     if not found:
-        reach_hub()
+        reach_hub(*names)
         print(f"Fetching {profile.model} and {profile.dataset}, about 0.6 GB ...", flush=True)
         from helpers import data, loading
 
         loading.load_base(profile)
         data.load_splits(profile)
-    for name, folder in zip((profile.model, profile.dataset), found or cached(), strict=True):
+    for name, folder in zip(names, found or cached(*names), strict=True):
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
         print(f"{name}: {sum(path.stat().st_size for path in files) / 1e6:,.1f} MB in {folder}")
     done = "All is here: from now on, the profile gpt2 needs no connection."

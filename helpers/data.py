@@ -4,14 +4,15 @@ import array
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from helpers.profiles import BUNDLED, OR_TINY, WIKITEXT, Profile
+from helpers.profiles import BUNDLED, ENCYCLOPEDIA, OR_TINY, Profile
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.hub import reach_hub
+from helpers.runtime.hub import reach_hub, split_name
 from helpers.runtime.progress import bar
 
 SPLITS = ("train", "validation", "test")
@@ -19,63 +20,132 @@ TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
 _TITLE = re.compile(r" = [^=].* = \n")
 
 
-def load_splits(profile: Profile):
-    """The profile's dataset, a `DatasetDict`: three splits with one column, `text`, one row a line of an article.
+@dataclass(frozen=True)
+class Dataset:
+    """A text dataset: what it is called, where its rows are, and how they become documents."""
 
-    Raises TutorialError where the Hub is needed and cannot be reached.
-    """
-    from datasets import (
-        DatasetDict,
-        disable_progress_bars,
-        enable_progress_bars,
-        load_dataset,
-        logging,
-    )
+    name: str  # on the Hub OWNER/NAME or OWNER/NAME/CONFIG
+    column: str  # the one that holds the text
+    documents: Callable[[Iterable[str]], Iterator[str]]
+    files: dict[str, str] | None = None  # JSON lines for each split, of one that came with us
 
-    logging.set_verbosity_error()  # else it notes that it did not ask the Hub for what is in the cache
+    def load(self):
+        """All that the dataset holds, a `DatasetDict`: from its files, the cache or the Hub."""
+        from datasets import load_dataset
 
-    if profile.name == "tiny":
-        disable_progress_bars()  # a second's work
+        if self.files:
+            return load_dataset("json", data_files=self.files)
+        repo, config = split_name(self.name)
         try:
-            files = {split: str(BUNDLED / "encyclopedia" / f"{split}.jsonl") for split in SPLITS}
-            return load_dataset("json", data_files=files)
-        finally:
-            enable_progress_bars()
-    reach_hub()
+            return load_dataset(repo, config)
+        except Exception as error:  # the network fails in too many ways to name
+            advice = f"check its name and the connection, and run this again{OR_TINY}"
+            names = _configurations(repo) if isinstance(error, ValueError) else []
+            if config not in names and len(names) > 1:
+                advice = f"name one of its configurations, {repo}/CONFIG: {', '.join(names)}"
+            raise TutorialError(
+                f"{self.name} could not be fetched from the Hugging Face Hub "
+                f"({type(error).__name__}): {advice}."
+            ) from error
+
+
+def _configurations(repo: str) -> list[str]:
+    from datasets import get_dataset_config_names
+
     try:
-        found = load_dataset(*WIKITEXT)
-        return DatasetDict({split: found[split] for split in SPLITS})  # the Hub lists test first
-    except Exception as error:  # the network fails in too many ways to name
+        return get_dataset_config_names(repo)
+    except Exception:  # then the error that led here is told as it is
+        return []
+
+
+def dataset_of(profile: Profile) -> Dataset:
+    """The dataset of a profile: rows of WikiText are lines of articles, others are documents."""
+    if profile.dataset == ENCYCLOPEDIA:
+        files = {split: str(BUNDLED / "encyclopedia" / f"{split}.jsonl") for split in SPLITS}
+        return Dataset(ENCYCLOPEDIA, profile.column, each_article, files)
+    is_wikitext = profile.dataset.startswith("Salesforce/wikitext/")
+    documents = each_article if is_wikitext else each_document
+    return Dataset(profile.dataset, profile.column, documents)
+
+
+def load_splits(profile: Profile):
+    """The profile's dataset, a `DatasetDict`: its splits, each with one column, `text`.
+
+    Where it has no validation split, the last tenth of the training rows becomes one. Raises
+    TutorialError where the Hub is needed and cannot be reached, and where there is no such text.
+    """
+    from datasets import DatasetDict, disable_progress_bars, enable_progress_bars, logging
+
+    logging.set_verbosity_error()  # else it notes that it took what is in the cache
+    dataset = dataset_of(profile)
+    if dataset.files:
+        disable_progress_bars()  # a second's work
+    else:
+        reach_hub(profile.model, dataset.name)
+    try:
+        found = dataset.load()
+    finally:
+        enable_progress_bars()
+    if "train" not in found:
         raise TutorialError(
-            f"WikiText-2 could not be fetched from the Hugging Face Hub ({type(error).__name__}): check the "
-            f"connection and run this again{OR_TINY}."
-        ) from error
+            f"{dataset.name} has no split named train, only {', '.join(found)}; choose another."
+        )
+    texts = DatasetDict({  # the Hub lists test first
+        split: _text_of(found[split], dataset) for split in SPLITS if split in found
+    })  # fmt: skip
+    if "validation" not in texts:
+        count = len(texts["train"])
+        cut = count - max(1, count // 10)
+        texts["validation"] = texts["train"].select(range(cut, count))
+        texts["train"] = texts["train"].select(range(cut))
+    return texts
+
+
+def _text_of(split, dataset: Dataset):
+    """The column of a split that holds the text, called `text`, or a TutorialError."""
+    names, column = ", ".join(split.column_names), dataset.column
+    advice = f"name another of its columns with --column: {names}"
+    if column not in split.column_names:
+        raise TutorialError(f"{dataset.name} has no column {column!r}; {advice}.")
+    if getattr(split.features[column], "dtype", "") not in ("string", "large_string"):
+        raise TutorialError(f"The column {column!r} of {dataset.name} is not text; {advice}.")
+    split = split.select_columns(column)
+    split = split if column == "text" else split.rename_column(column, "text")
+    if not any(each_document(rows_of(split))):
+        raise TutorialError(f"The column {column!r} of {dataset.name} is empty; {advice}.")
+    return split
 
 
 def validation_texts(profile: Profile) -> list[str]:
-    """The articles of the profile's validation split."""
-    return articles(list(load_splits(profile)["validation"]["text"]))
+    """The documents of the profile's validation split."""
+    rows = rows_of(load_splits(profile)["validation"])
+    return list(dataset_of(profile).documents(rows))
 
 
 def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
-    """Two streams of tokens: for training, with end-of-text after each article, and for validation, as it stands.
+    """Two streams of tokens: for training, with end-of-text after each document; for validation.
 
-    Of your own `texts`, the last tenth is for validation. Raises TutorialError where they are too short for that.
+    Of your own `texts`, the last tenth is for validation. Raises TutorialError where there is too
+    little text for both.
     """
     if texts is None:
-        splits = load_splits(profile)
-        training = tokenize(
-            tokenizer, each_article(rows_of(splits["train"])), tokenizer.eos_token_id
+        splits, documents = load_splits(profile), dataset_of(profile).documents
+        training = documents(rows_of(splits["train"]))
+        validation = documents(rows_of(splits["validation"]))  # scored as it stands
+        streams = (
+            tokenize(tokenizer, training, tokenizer.eos_token_id),
+            tokenize(tokenizer, validation),
         )
-        return training, tokenize(tokenizer, each_article(rows_of(splits["validation"])))
-    tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
-    cut = len(tokens) - len(tokens) // 10
-    if cut < profile.block_size or len(tokens) - cut < 2:
+    else:
+        tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
+        cut = len(tokens) - len(tokens) // 10
+        streams = tokens[:cut], tokens[cut:]
+    if len(streams[0]) < profile.block_size or len(streams[1]) < 2:
         raise TutorialError(
-            f"Your text has {len(tokens):,} tokens; training needs one block of {profile.block_size:,} and a tenth more "
-            "for validation: use a longer text."
+            f"The text has {sum(map(len, streams)):,} tokens; training needs one block of "
+            f"{profile.block_size:,} and a tenth more for validation: use a longer text."
         )
-    return tokens[:cut], tokens[cut:]
+    return streams
 
 
 def is_blank(row: str) -> bool:
@@ -89,17 +159,22 @@ def rows_of(split) -> Iterator[str]:
         yield from batch["text"]
 
 
+def each_document(rows: Iterable[str | None]) -> Iterator[str]:
+    """The rows that are not blank, each of them a document."""
+    return (row for row in rows if row and not is_blank(row))
+
+
 def articles(rows: Iterable[str]) -> list[str]:
     """All that `each_article` finds in `rows`."""
     return list(each_article(rows))
 
 
 def each_article(rows: Iterable[str]) -> Iterator[str]:
-    """The articles that `rows` hold, one after the other, each as one text: its rows without the blank ones.
+    """The articles that `rows` hold, each as one text: its rows without the blank ones.
 
     An article starts at a heading of the first level, ` = Title = `, between two blank rows; a few
-    table rows look like such a heading, but stand in running text. What comes before the first heading is
-    an article as well.
+    table rows look like such a heading, but stand in running text. What comes before the first
+    heading is an article as well.
     """
     article: list[str] = []
     before, row = "", ""
@@ -115,9 +190,9 @@ def each_article(rows: Iterable[str]) -> Iterator[str]:
 
 
 def read_texts(files: list[str]) -> list[str]:
-    """The texts in your own files: one for a .txt or .md file, one for each row of the column `text` of the others.
+    """The texts in your own files: a whole .txt or .md file, or each row of the column `text`.
 
-    Raises TutorialError for a file that is missing, of another kind, not UTF-8, or without such a column.
+    Raises TutorialError for a file that is missing, of another kind, not UTF-8, or without it.
     """
     texts = []
     for file in map(Path, files):
@@ -155,41 +230,41 @@ def _read(file: Path) -> list[str]:
         ) from error
     if "text" not in table.columns:
         raise TutorialError(
-            f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename one."
+            f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename "
+            "one."
         )
     return [text for text in table["text"] if isinstance(text, str)]
 
 
 def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.ndarray:
-    """All texts as one stream of token ids, shape (tokens,); after each text the token `ending`, if given.
+    """All texts as one stream of token ids (tokens,), after each the token `ending`, if given.
 
-    No special tokens are added. A few texts at a time, into a compact array, two bytes a token where the vocabulary
-    allows: memory stays flat however long the texts are.
+    No special tokens are added. A few texts at a time, into a compact array, two bytes a token
+    where the vocabulary allows: memory stays flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
-    texts, stream = (
-        iter(bar(texts, "tokenizing")),
-        array.array("H" if len(tokenizer) <= 2**16 else "i"),
-    )
+    texts = iter(bar(texts, "tokenizing"))
+    stream = array.array("H" if len(tokenizer) <= 2**16 else "i")
     while batch := list(itertools.islice(texts, 64)):
-        # verbose=False: the warning that a text is longer than the model's context. It is cut into blocks.
+        # verbose=False: no warning that a text is longer than the context. It is cut into blocks.
         for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
             stream.extend(ids + tail)
     return np.asarray(stream)
 
 
 class Blocks:
-    """A stream of tokens packed into rows of `block` tokens, for `Trainer`. Only the last remainder is left out.
+    """A stream of tokens packed into rows of `block` tokens; only the last remainder is left out.
 
-    `labels` are the inputs themselves: GPT-2 shifts them by one inside, so that each position is scored on
-    the token that follows it.
+    `labels` are the inputs themselves: GPT-2 shifts them by one inside, so that each position is
+    scored on the token that follows it.
     """
 
     def __init__(self, tokens: np.ndarray, block: int):
         count = len(tokens) // block
         if count == 0:
             raise TutorialError(
-                f"This text has {len(tokens):,} tokens, too few for one block of {block:,}; use a longer text."
+                f"This text has {len(tokens):,} tokens, too few for one block of {block:,}; use a "
+                "longer text."
             )
         self.rows = tokens[: count * block].reshape(count, block)  # (blocks, block)
 

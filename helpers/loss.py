@@ -1,7 +1,9 @@
 """The loss of a GPT-2, and perplexity done right (lesson 04)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from helpers.runtime.progress import bar
 
 
 def token_losses(model, ids: torch.Tensor) -> torch.Tensor:
-    """The loss of each token of `ids` (batch, length) but the first, in nats: shape (batch, length - 1).
+    """The loss in nats of each token of `ids` (batch, length) but the first: (batch, length - 1).
 
     Position t is scored on token t + 1: logits and tokens are shifted against each other by one.
     """
@@ -51,14 +53,32 @@ def _rows_at_once(device: torch.device, vocabulary: int) -> int:
     return max(1, room // vocabulary)
 
 
-@torch.no_grad()
-def score(model, ids: np.ndarray, block: int, stride: int | None = None):
-    """Sum of token losses in nats, and the number of tokens scored, over a stream `ids` (tokens,).
+class Window(NamedTuple):
+    """A part of a stream of tokens that a model reads at once."""
 
-    Window k starts at token k * stride and is at most `block` long. Each token is scored once, in the
-    first window that predicts it; a window's first token is never scored there, since nothing stands before
-    it. So stride = block is fast and leaves out one token a window; a smaller stride gives every token
-    at least block - stride tokens of context. Scored in fp32, sums in fp64.
+    start: int  # its first token
+    end: int  # the one after its last token
+    scored_from: int  # the first token that no earlier window has predicted
+
+
+def windows(length: int, block: int, stride: int) -> Iterator[Window]:
+    """The windows over a stream of `length` tokens: number k starts at token k * stride."""
+    end = 0
+    for start in range(0, length - 1, stride):
+        scored_from = max(end, start + 1)  # nothing stands before a window's first token
+        end = min(start + block, length)
+        yield Window(start, end, scored_from)
+        if end == length:
+            return
+
+
+@torch.no_grad()
+def score(model, ids: np.ndarray, block: int, stride: int | None = None) -> tuple[float, int]:
+    """The negative log-likelihood of a stream `ids` (tokens,): a sum in nats, over how many tokens.
+
+    Each token is scored once, in the first window of `block` tokens that predicts it. So stride =
+    block is fast and leaves out one token a window; a smaller stride gives every token at least
+    block - stride tokens of context. Scored in fp32, summed in fp64.
     Method: https://huggingface.co/docs/transformers/perplexity
     """
     stride = stride or block
@@ -68,42 +88,37 @@ def score(model, ids: np.ndarray, block: int, stride: int | None = None):
         raise TutorialError(
             "The text has fewer than two tokens, so there is nothing to predict; use a longer text."
         )
-    windows, scored_up_to = [], 0
-    for start in range(0, len(ids) - 1, stride):
-        end = min(start + block, len(ids))
-        windows.append(
-            (start, end, max(scored_up_to, start + 1))
-        )  # its tokens, and the first that it scores
-        scored_up_to = end
-        if end == len(ids):
-            break
-    at_once = max(1, _rows_at_once(model.device, model.config.vocab_size) // block)
-    full = [window for window in windows if window[1] - window[0] == block]
-    batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
-    batches += [[window] for window in windows if window[1] - window[0] < block]
-    total, count = 0.0, 0
     was_training = model.training
     model.eval()
-    for batch in bar(batches, "scoring"):
-        rows = np.stack([ids[start:end] for start, end, _ in batch]).astype(
-            np.int64
-        )  # (batch, length)
-        losses = token_losses(model, torch.from_numpy(rows).to(model.device)).cpu().double()
-        for row, (start, end, first) in zip(losses, batch, strict=True):
-            total += row[first - start - 1 :].sum().item()
-            count += end - first
+    total, count = 0.0, 0
+    for batch in bar(_batches(model, list(windows(len(ids), block, stride))), "scoring"):
+        rows = np.stack([ids[window.start : window.end] for window in batch])  # (batch, length)
+        inputs = torch.from_numpy(rows.astype(np.int64)).to(model.device)
+        losses = token_losses(model, inputs).cpu().double()  # (batch, length - 1)
+        for row, window in zip(losses, batch, strict=True):
+            total += row[window.scored_from - window.start - 1 :].sum().item()
+            count += window.end - window.scored_from
     model.train(was_training)
     return total, count
 
 
+def _batches(model, found: list[Window]) -> list[list[Window]]:
+    """Windows of equal length together, as many as fit; the shorter ones at the end one by one."""
+    block = found[0].end
+    at_once = max(1, _rows_at_once(model.device, model.config.vocab_size) // block)
+    full = [window for window in found if window.end - window.start == block]
+    batches = [full[i : i + at_once] for i in range(0, len(full), at_once)]
+    return batches + [[window] for window in found if window.end - window.start < block]
+
+
 def perplexity(loss: float) -> float:
-    """exp(`loss`) of a mean loss in nats: as unsure as among so many equally likely tokens; at most infinite."""
+    """exp(`loss`) of a mean loss in nats: as unsure as among so many equally likely tokens."""
     return math.exp(loss) if loss < 709 else math.inf  # what a float can hold
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model predicts a text. A perplexity means something only together with its block and stride."""
+    """How well a model predicts a text: a perplexity means something with block and stride only."""
 
     loss: float  # mean over the scored tokens, in nats
     perplexity: float  # exp(loss): as unsure as among so many equally likely tokens
@@ -121,10 +136,11 @@ class Evaluation:
 def evaluate(
     model, ids: np.ndarray, block: int | None = None, stride: int | None = None
 ) -> Evaluation:
-    """Score the stream `ids` (tokens,): the sum of all token losses over the number of tokens predicted.
+    """Score the stream `ids` (tokens,): the sum of all token losses over the number of them.
 
-    `block` is the model's whole context unless given, `stride` the block. `loss.score` tells which
-    tokens are scored. Raises TutorialError for a block that the model cannot take or a text without tokens.
+    `block` is the model's whole context unless given, `stride` the block; `score` tells which
+    tokens are scored. Raises TutorialError for a block that the model cannot take, or a text
+    without tokens.
     """
     longest = model.config.n_positions
     block = block or longest
@@ -137,6 +153,6 @@ def evaluate(
 
 
 def mixed_precision(profile: Profile) -> torch.autocast:
-    """A context in which matrix products are computed in the profile's precision; weights stay in fp32."""
+    """A context in which matrix products have the profile's precision; weights stay in fp32."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(profile.precision)
     return torch.autocast(profile.device, dtype, enabled=dtype is not None)

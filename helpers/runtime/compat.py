@@ -2,11 +2,16 @@
 
 import contextlib
 import os
+import re
+import sys
 
 
 @contextlib.contextmanager
 def quiet(bars: bool = False):
-    """Within it, transformers warns of nothing (such as GPT-2's `loss_type`) and, without `bars`, shows none."""
+    """Within it, transformers warns of nothing and, without `bars`, shows no progress.
+
+    transformers 5.0 to 5.23 warn of GPT-2's own `loss_type` when it is loaded.
+    """
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -21,11 +26,36 @@ def quiet(bars: bool = False):
             logging.enable_progress_bar()
 
 
-def heard_while_busy(button) -> None:
-    """Let a click on `button` arrive while a cell runs, where the front end can send one: in JupyterLab.
+def work_offline() -> None:
+    """Set `HF_HUB_OFFLINE` in a process that runs already: the libraries read it once, at import.
 
-    It sends the click to a thread of the kernel's own. But ipykernel 7.4 turns it over to the thread that last changed
-    the button, which is the busy one; so that is forgotten. Call this once the button has been made and set.
+    huggingface_hub 0.34 to 2.4 keep it in `constants`; transformers 4.56 has a copy of its own.
+    """
+    from huggingface_hub import constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries that are not imported yet
+    constants.HF_HUB_OFFLINE = True
+    if hub := sys.modules.get("transformers.utils.hub"):
+        hub._is_offline_mode = True
+
+
+def dataset_folder(repo: str) -> str:
+    """The folder that datasets 4.0 to 5.2 give OWNER/SomeName in their cache: OWNER___some_name.
+
+    Their own `datasets.naming` does this; to import it takes a second, and all of datasets.
+    """
+    owner, name = repo.split("/")
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
+    return f"{owner}___{name.lower()}"
+
+
+def heard_while_busy(button) -> None:
+    """Let a click on `button` arrive while a cell runs, where the front end can send one.
+
+    JupyterLab sends the click to a thread of the kernel's own. But ipykernel 7.4 turns it over to
+    the thread that last changed the button, which is the busy one; so that is forgotten. Call this
+    once the button has been made and set.
     """
     vars(button.comm).pop("_reply_subshell_id", None)
 

@@ -1,4 +1,4 @@
-"""What several processes that train together need."""
+"""What several processes that train together need, in accelerate's terms."""
 
 import math
 import os
@@ -10,28 +10,31 @@ from helpers.runtime.errors import TutorialError
 
 def num_processes() -> int:
     """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
+    return int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun, as RANK is
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that prints and saves: the only one, or the first under torchrun."""
+    """Whether this process prints and saves: the only one, or the first under torchrun."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def agreed(wish: bool) -> bool:
-    """Whether any of the processes that train together has this wish: they must all do the same after a step."""
-    import torch
-
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+    """Whether any of the processes that train together wishes it: all must do the same then."""
+    if num_processes() == 1:
         return wish
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    votes = torch.tensor(int(wish), device=device)
-    torch.distributed.all_reduce(votes)
-    return bool(votes)
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import reduce
+
+    votes = torch.tensor(int(wish), device=PartialState().device)
+    return bool(reduce(votes, "sum"))
 
 
 def share_batch(profile: Profile) -> Profile:
-    """The profile with a batch that all processes share evenly, one row each at least, or a TutorialError."""
+    """The profile with a batch that all processes share evenly, one row each at least.
+
+    Raises TutorialError where they cannot.
+    """
     processes = num_processes()
     batch = max(processes, profile.global_batch_size)
     if batch % processes:

@@ -1,56 +1,120 @@
-"""Whether the Hugging Face Hub answers, and what of it is on this machine already."""
+"""Whether the Hugging Face Hub answers, and what of it is on this machine already.
 
+A model is named OWNER/NAME, or by its folder; a dataset OWNER/NAME or OWNER/NAME/CONFIG.
+"""
+
+import json
 import os
-import sys
 import threading
 from pathlib import Path
 
-from helpers.profiles import GPT2, GPT2_FILES, OR_TINY, WIKITEXT
+from helpers.profiles import GPT2, OR_TINY
+from helpers.runtime.compat import dataset_folder, work_offline
 from helpers.runtime.errors import TutorialError
+from helpers.runtime.saving import is_model
+
+PROBE = f"{GPT2}/resolve/main/config.json"  # a small file that is sure to be there
+MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")  # beside the weights
 
 
-def reach_hub(data: bool = True) -> None:
-    """Make sure that GPT-2 and, with `data`, WikiText-2 can be had, from the cache or from the Hub.
+def reach_hub(model: str, dataset: str | None = None) -> None:
+    """Make sure that a model and, where one is named, a dataset can be had, from cache or Hub.
 
     Raises TutorialError if not.
     """
-    if not use_cache(data) and not hub_answers():
+    if not use_cached(model, dataset) and not hub_answers():
+        missing = [] if cached_model(model) else [model]
+        missing += [dataset] if dataset and not cached_dataset(dataset) else []
         raise TutorialError(
-            f"{GPT2}{' and WikiText-2' * data} could not be fetched from the Hugging Face Hub, which does not answer: "
-            f"check the connection and run this again{OR_TINY}."
+            f"{' and '.join(missing)} could not be fetched from the Hugging Face Hub, which does "
+            f"not answer: check the connection and run this again{OR_TINY}."
         )
 
 
-def use_cache(data: bool = True) -> bool:
-    """Where all that `cached` looks for is there, ask the Hub for nothing from now on: no waiting, no connection."""
-    if not cached(data):
-        return False
+def use_cached(model: str, dataset: str | None = None) -> bool:
+    """Where both are on this machine, ask the Hub for nothing from now on: no waiting for it."""
+    here = bool(cached(model, dataset))
+    if here:
+        work_offline()
+    return here
+
+
+def cached(model: str, dataset: str | None = None) -> list[Path]:
+    """The folders of a model and, where one is named, a dataset; empty unless all is here."""
+    found = [cached_model(model)] + ([cached_dataset(dataset)] if dataset else [])
+    return found if all(found) else []
+
+
+def cached_model(model: str) -> Path | None:
+    """A model's own folder, or that in Hugging Face's cache; None where any of it is missing."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import try_to_load_from_cache
+
+    # A path, None for a file that was not fetched, or a mark that the repository has no such file.
+    files = [try_to_load_from_cache(model, name) for name in MODEL_FILES]
+    if not isinstance(files[0], str) or None in files or not is_model(Path(files[0]).parent):
+        return None
+    return Path(files[0]).parents[2]  # of .../snapshots/COMMIT/config.json
+
+
+def cached_dataset(dataset: str) -> Path | None:
+    """The folder of a prepared dataset in the cache of `datasets`, or None."""
     from huggingface_hub import constants
 
-    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries not imported yet
-    constants.HF_HUB_OFFLINE = True  # for those that are
-    if hub := sys.modules.get("transformers.utils.hub"):
-        hub._is_offline_mode = True  # the copy that transformers 4 keeps
-    return True
+    repo, config = split_name(dataset)
+    cache = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    prepared = Path(cache, dataset_folder(repo)).glob(f"{config or '*'}/*/*/dataset_info.json")
+    found = {file.parents[2] for file in prepared}
+    return found.pop() if len(found) == 1 else None  # of two configurations, the Hub must say which
 
 
-def cached(data: bool = True) -> list[Path]:
-    """The folders of GPT-2 and, with `data`, WikiText-2 in Hugging Face's cache; an empty list unless all is there."""
-    from huggingface_hub import constants, try_to_load_from_cache
+def split_name(dataset: str) -> tuple[str, str | None]:
+    """OWNER/NAME/CONFIG as (OWNER/NAME, CONFIG); without a CONFIG, None in its place."""
+    parts = dataset.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise TutorialError(
+            f"A dataset is named OWNER/NAME or OWNER/NAME/CONFIG, as on the Hub, not {dataset!r}."
+        )
+    return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
 
-    files = [try_to_load_from_cache(GPT2, name) for name in GPT2_FILES]
-    folder = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
-    prepared = Path(folder, WIKITEXT[0].replace("/", "___"), WIKITEXT[1])
-    if (
-        not all(isinstance(file, str) for file in files)
-        or data
-        and not any(prepared.glob("*/*/dataset_info.json"))
-    ):
-        return []
-    return [
-        Path(files[0]).parents[2],
-        *[prepared] * data,
-    ]  # of .../snapshots/COMMIT/model.safetensors
+
+def read_config(model: str) -> dict:
+    """The `config.json` of a GPT-2, a small file that is read before the weights are fetched.
+
+    Raises TutorialError where there is none, or where it is of another architecture.
+    """
+    if model == GPT2:
+        return {"model_type": "gpt2"}  # all else as transformers has it by default
+    try:
+        config = json.loads(_config_file(model).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TutorialError(
+            f"There is no model {model}, neither in a folder nor on the Hugging Face Hub, or it "
+            f"could not be read ({type(error).__name__}): check its name and the connection."
+        ) from error
+    if config.get("model_type") != "gpt2":
+        raise TutorialError(
+            f"{model} is no GPT-2 but of the architecture {config.get('model_type')}; choose one "
+            "such as distilbert/distilgpt2 or openai-community/gpt2-medium."
+        )
+    return config
+
+
+def _config_file(model: str) -> Path:
+    if Path(model).is_dir():
+        return Path(model) / "config.json"
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    file = try_to_load_from_cache(model, "config.json")
+    if isinstance(file, str):
+        return Path(file)
+    if not hub_answers():
+        raise TutorialError(
+            f"{model} is no folder here, and could not be fetched from the Hugging Face Hub, which "
+            f"does not answer: check its name and the connection{OR_TINY}."
+        )
+    return Path(hf_hub_download(model, "config.json"))
 
 
 def hub_answers() -> bool:
@@ -60,13 +124,13 @@ def hub_answers() -> bool:
 
     def ask():
         try:
-            url = f"{constants.ENDPOINT}/{GPT2}/resolve/main/config.json"
-            answers.append(get_session().head(url, timeout=2.0).status_code < 400)
+            answer = get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0)
+            answers.append(answer.status_code < 400)
         except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
             answers.append(False)
 
     answers = []
-    # In a thread, since looking up a host's name can hang for longer than any time limit on the request.
+    # In a thread, since looking up a host's name can take longer than the request may.
     question = threading.Thread(target=ask, daemon=True)
     question.start()
     question.join(2.5)

@@ -273,15 +273,16 @@ def test_two_first_downloads_at_once_into_one_cache(repos, tmp_path):
 
 
 MISSING = """
+from helpers.profiles import GPT2, WIKITEXT
 from helpers.runtime.hub import cached
 
-gpt2, data = cached()
+gpt2, data = cached(GPT2, WIKITEXT)
 for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
     [file] = gpt2.glob(f"snapshots/*/{name}")
     kept = file.rename(file.with_suffix(".kept"))
-    print(name, len(cached()))
+    print(name, len(cached(GPT2, WIKITEXT)))
     kept.rename(file)
-print("all", len(cached()))
+print("all", len(cached(GPT2, WIKITEXT)))
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import profiles
-from helpers.runtime import hub
+from helpers.runtime import hardware, hub
 from helpers.runtime.errors import TutorialError
 
 
@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there_gets_a_sentence(monkeypatch):
 def test_without_its_files_there_is_no_tiny(monkeypatch):
     """As in the one-file editions for Colab, without a connection."""
     monkeypatch.setattr(profiles, "HAS_TINY", False)
-    monkeypatch.setattr(hub, "cached", lambda: False)
+    monkeypatch.setattr(hub, "cached", lambda *_: [])
     monkeypatch.setattr(hub, "hub_answers", lambda: False)
     found = profiles.choose("auto", "cpu")
     assert (found.name, found.why) == ("gpt2", "this notebook came without the profile tiny")
@@ -80,7 +80,7 @@ def test_precision_on_gpus_goes_by_capability(monkeypatch, capability, precision
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # as it answers on a T4
-    monkeypatch.setattr(profiles, "_gpu_memory", lambda: 15e9)
+    monkeypatch.setattr(hardware, "gpu_memory", lambda: 15e9)
     profile = profiles.choose("gpt2")
     assert (profile.device, profile.precision) == ("cuda", precision)
     assert profile.micro_batch_size < profile.global_batch_size == 8

@@ -1,0 +1,115 @@
+"""What this machine offers: a device, a fast precision, and memory enough for a training or not."""
+
+import psutil
+
+from helpers.profiles import Profile
+from helpers.runtime.errors import TutorialError
+from helpers.runtime.hub import read_config
+
+
+def device_and_precision(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
+    """The device and the precision that this machine offers for what was asked.
+
+    Raises TutorialError for what it lacks.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    missing = device == "cuda" and not torch.cuda.is_available()
+    if missing or (device == "mps" and not torch.backends.mps.is_available()):
+        raise TutorialError(
+            f"This machine has no {device} device that PyTorch can use; choose --device cpu."
+        )
+    if precision == "auto":
+        precision = _fast_precision(device)
+    if precision == "fp16" and device != "cuda":
+        raise TutorialError(
+            "Training in fp16 needs a CUDA device; choose --precision fp32 or bf16."
+        )
+    return device, precision
+
+
+def _fast_precision(device: str) -> str:
+    """bf16 where the hardware multiplies it, fp16 on older GPUs, else fp32."""
+    import torch
+
+    if device == "cuda":
+        # Not torch.cuda.is_bf16_supported(): it says True on a T4, which only emulates bf16.
+        return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp16"
+    if device == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # since torch 2.12
+        found = torch.cpu.get_capabilities()
+        return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "fp32"
+    return "fp32"
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of the first GPU."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on a device; a Mac's GPU has its memory in common with the CPU."""
+    import torch
+
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
+
+
+def count_parameters(config: dict) -> int:
+    """The parameters of a GPT-2, by the formula, from its `config.json`."""
+    vocabulary, context, width, layers, inner = _sizes(config)
+    attention = 4 * width * width + 4 * width  # queries, keys, values and output, with biases
+    mlp = 2 * width * inner + inner + width
+    norms = 4 * width  # two in a layer: scale and shift
+    return (vocabulary + context) * width + layers * (attention + mlp + norms) + 2 * width
+
+
+def training_memory(config: dict, rows: int) -> tuple[int, int]:
+    """Bytes that training takes: for the parameters, and for `rows` of a whole context at a time.
+
+    A parameter is kept in fp32 with its gradient and AdamW's two moments: 16 bytes. A token leaves
+    some 17 vectors in each layer for the backward pass (Korthikanti et al. 2022,
+    https://arxiv.org/abs/2205.05198, without the attention matrix, which a fused kernel never
+    keeps), and two numbers for each word of the vocabulary, all of 4 bytes at most.
+    """
+    vocabulary, context, width, layers, _ = _sizes(config)
+    a_token = 4 * (17 * width * layers + 2 * vocabulary)
+    return 16 * count_parameters(config), rows * context * a_token
+
+
+def _sizes(config: dict) -> tuple[int, int, int, int, int]:
+    """Vocabulary, context, width, layers and the width inside an MLP."""
+    width = config.get("n_embd", 768)
+    return (
+        config.get("vocab_size", 50_257),
+        config.get("n_positions", 1024),
+        width,
+        config.get("n_layer", 12),
+        config.get("n_inner") or 4 * width,
+    )
+
+
+def rows_that_fit(config: dict, most: int = 8) -> int:
+    """How many rows of a whole context a GPU holds at a time in training."""
+    rows = most if gpu_memory() > 30e9 else 2
+    while rows > 1 and sum(training_memory(config, rows)) > gpu_memory():
+        rows //= 2
+    return rows
+
+
+def check_memory(profile: Profile) -> None:
+    """Raise TutorialError, with the arithmetic, where training does not fit the free memory."""
+    config, rows = read_config(profile.model), profile.micro_batch_size
+    parameters, activations = training_memory(config, rows)
+    free = free_memory(profile.device)
+    if parameters + activations > free:
+        raise TutorialError(
+            f"Training {profile.model_name} takes about {(parameters + activations) / 1e9:.1f} GB, "
+            f"and {free / 1e9:.1f} GB are free: {count_parameters(config):,} parameters x 16 bytes "
+            f"(a weight, its gradient and AdamW's two moments) are {parameters / 1e9:.1f} GB, and "
+            f"what {rows} x {profile.block_size:,} tokens leave on their way through the layers "
+            f"{activations / 1e9:.1f} GB; close other programs, or choose a smaller model, such as "
+            "distilbert/distilgpt2."
+        )
