@@ -102,7 +102,8 @@ def main(readme: Path = README) -> None:
         print(f"\n{when}, continuing {SAMPLE_PROMPT!r}:\n{text}")
     trained = (
         f"{summary['epochs']:g} of {profile.epochs} epochs, {summary['steps']:,} steps in "
-        f"{summary['precision']}, {summary['seconds'] / 60:.1f} minutes, {summary['tokens_per_second']:,.0f} tokens/s"
+        f"{summary['precision']}, {summary['seconds'] / 60:.1f} minutes, "
+        f"{summary['tokens_per_second']:,.0f} tokens/s"
     )
     pairs = [
         (summary["perplexity_before"], summary["perplexity_after"]),

@@ -35,7 +35,7 @@ def test_three_epochs_bring_perplexity_down_and_change_the_style(trained, summar
     assert summary["epochs"] == 3
     assert summary["perplexity_after"] < 0.6 * summary["perplexity_before"]
     before, after = printed.split("Before, continuing")[1].split("After, continuing")
-    # The encyclopedia sets its punctuation apart; the novels that the model was pre-trained on do not.
+    # The encyclopedia sets its punctuation apart; the novels of the pre-training do not.
     assert after.split("Done")[0].count(" , ") >= 2 > before.count(" , ")
     assert "Done after" in printed
 

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: killed at any moment, and several that train one model together."""
+"""Runs in processes of their own: killed at any moment, or several that train one model."""
 
 import hashlib
 import json
@@ -33,7 +33,8 @@ def environment(home) -> dict[str, str]:
 def begin(home) -> subprocess.Popen:
     """A training that has begun: its first line is read."""
     child = subprocess.Popen(
-        [sys.executable, "-u", "tests/worker.py", str(home / "out.json")], cwd=ROOT, env=environment(home),
+        [sys.executable, "-u", "tests/worker.py", str(home / "out.json")],
+        cwd=ROOT, env=environment(home),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
     )  # fmt: skip
     line = child.stdout.readline()
@@ -43,8 +44,8 @@ def begin(home) -> subprocess.Popen:
 
 def start(command: list[str], home, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*command, *map(str, arguments)], cwd=ROOT, env=environment(home), capture_output=True, encoding="utf-8",
-        timeout=300,
+        [*command, *map(str, arguments)], cwd=ROOT, env=environment(home),
+        capture_output=True, encoding="utf-8", timeout=300,
     )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def weights(home) -> str:
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_path):
-    """SIGKILL three times, each time somewhere between the first step and the end; KILLS and SEED for more by hand."""
+    """SIGKILL three times, between the first step and the end; KILLS and SEED for more."""
     straight, moments = alone["home"], random.Random(os.environ.get("SEED"))
     command, told = [sys.executable, "-u", "tests/worker.py", tmp_path / "out.json"], []
     for number in range(int(os.environ.get("KILLS", 3))):
@@ -107,7 +108,7 @@ def test_two_learners_with_a_home_each_train_at_the_same_time(alone, tmp_path):
 
 
 def test_two_trainings_of_one_model_do_not_mix(alone, tmp_path):
-    """The same settings and the same home at the same time: the second is refused, and the first not disturbed."""
+    """The same settings and home at the same time: the second is refused, the first undisturbed."""
     first = begin(tmp_path)
     os.kill(first.pid, signal.SIGSTOP)
     second = start([sys.executable, "-m", "helpers"], tmp_path, "train", "--profile", "tiny")
@@ -153,9 +154,10 @@ def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
 
 
 def test_ctrl_c_ends_all_processes_cleanly(tmp_path):
-    """A terminal sends it to all of them, and torchrun sends it once more to those that it has started."""
+    """A terminal sends it to all of them, and torchrun once more to those that it has started."""
     child = subprocess.Popen(
-        [*TOGETHER, "tests/worker.py", str(tmp_path / "out.json")], cwd=ROOT, env=environment(tmp_path),
+        [*TOGETHER, "tests/worker.py", str(tmp_path / "out.json")],
+        cwd=ROOT, env=environment(tmp_path),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     while not list(tmp_path.rglob("checkpoint-4/trainer_state.json")):
