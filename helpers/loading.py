@@ -104,7 +104,7 @@ def trained_on(name: str | Path | None = None) -> Profile:
     except (OSError, ValueError):
         settings = {}
     kind = summary.get("profile")
-    profile = choose(kind, "cpu", model=None if kind == "tiny" else str(folder))
+    profile = choose(kind, "cpu", model=str(folder) if kind == "gpt2" else None)
     column = settings.get("column", "text")
     profile = replace(profile, dataset=summary.get("dataset", profile.dataset), column=column)
     if profile.dataset.startswith(OWN_TEXT):
