@@ -1,0 +1,439 @@
+"""Pre-train the small GPT-2 that is bundled with the helpers: on books, then on plain facts too.
+
+    python -m helpers.bundled.next.pretrain --books books.parquet --output-dir my_gpt2
+
+A `.txt` file is one book, titled by its file name; a `.parquet` file holds one book a row in the
+columns `book` and `text`, and optionally `gutenberg_id`. The book named by `--held-out` is not
+trained on: it measures the result, in bits per byte.
+
+Sense comes from pre-training, form from tuning. So in the last third of the steps, half of each
+batch comes from the pieces beside this file, which say what a fox, an oak or a pot is, and from
+the most factual books. Meanwhile the learning rate falls to zero. The tokenizer learns from the
+books and from the encyclopedia, whose marks become tokens.
+
+Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint. `--pack`
+writes that checkpoint small enough to be kept with the code (weights in fp32, moments in bf16);
+a run whose output folder has none yet goes on from there. `--hours` ends a session in time.
+"""
+
+import argparse
+import json
+import math
+import re
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from tqdm import tqdm
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+END_OF_TEXT = "<|endoftext|>"
+VOCABULARY = 4096
+BLOCK = 256  # tokens: the model's context
+WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,273,664 parameters
+BATCH = 16  # blocks a step: 4,096 tokens
+WARMUP = 100  # steps
+RATE = 3e-3  # of both optimizers
+LAST_PART = 1 / 3  # of the steps: half of each batch is facts, and the rate falls to zero
+PIECES_AGAIN = 8  # so often do the pieces stand among the facts
+ARTICLES_AGAIN = 30  # so often does the tokenizer see the encyclopedia: a tenth of its text
+ENDING = 0.01  # of each book, left out: it may be an advertisement
+HERE = Path(__file__).parent
+# Books that say what things are, rather than tell a story.
+FACTUAL = re.compile(
+    r"Burgess (Animal|Bird) Book|^Among the|McGuffey|Nursery|Stories of|How We are Fed|Geography"
+    r"|Birds and Bees|Book of Nature|Where We Live|Story-book of Science",
+    re.IGNORECASE,
+)
+SEED = 1
+
+
+def read_books(files: list[str]) -> list[dict]:
+    """The books in `files`, each `{"book": title, "text": str, "gutenberg_id": int or None}`."""
+    books = []
+    for file in map(Path, files):
+        if file.suffix == ".parquet":
+            import pyarrow.parquet
+
+            books += pyarrow.parquet.read_table(file).to_pylist()
+        else:
+            books.append({"book": file.stem, "text": file.read_text(encoding="utf-8")})
+    return [{"gutenberg_id": None, **book} for book in books]
+
+
+def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), learned from `texts`."""
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(
+        texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True
+    )
+    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special
+    )
+
+
+def new_model(end_of_text: int) -> GPT2LMHeadModel:
+    """A freshly initialised GPT-2 of our size. No dropout: few passes do not overfit it."""
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_positions=BLOCK, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        bos_token_id=end_of_text, eos_token_id=end_of_text,
+    )  # fmt: skip
+    torch.manual_seed(SEED)
+    return GPT2LMHeadModel(config)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan 2024): momentum, made orthogonal by five Newton-Schulz steps, in fp32.
+
+    As `torch.optim.Muon`, which computes in bf16: processors without bf16 take seconds for that.
+    The update is scaled to the size of AdamW's (Liu et al. 2025).
+    """
+
+    def __init__(self, matrices, lr: float, momentum: float = 0.95, weight_decay: float = 0.1):
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all matrices once."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["average"] = torch.zeros_like(weight)
+                state["average"].lerp_(weight.grad, 1 - group["momentum"])
+                update = orthogonal(weight.grad.lerp(state["average"], group["momentum"]))
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update, alpha=-0.2 * group["lr"] * math.sqrt(max(weight.shape)))
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """The orthogonal matrix nearest to `matrix` (rows, columns), roughly: Jordan's polynomial."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if tall else x
+
+
+def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for embeddings, biases and norms.
+
+    On this model Muon needs fewer tokens than AdamW alone for the same loss.
+    """
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        (matrices if weight.ndim == 2 and ".h." in name else rest).append(weight)
+    adam = torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    return [Muon(matrices, lr=RATE), adam]
+
+
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Linear warm-up, a plateau, and a linear descent to zero over the last part."""
+    return min((step + 1) / WARMUP, 1.0, (steps - step) / (LAST_PART * steps))
+
+
+def rows_of(tokens: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """`count` rows of BLOCK + 1 tokens, from number `first` on, of an endless shuffled reading.
+
+    Each epoch cuts the text at another offset and shuffles the blocks. The number of a row alone
+    decides what is in it, so a resumed run sees what an uninterrupted one would have seen.
+    """
+    blocks = (len(tokens) - BLOCK - 1) // BLOCK
+    epoch, place = divmod(first // count, blocks // count)
+    random = np.random.default_rng([SEED, epoch])
+    offset = int(random.integers(BLOCK))
+    chosen = random.permutation(blocks)[place * count : (place + 1) * count] * BLOCK + offset
+    return torch.stack([tokens[start : start + BLOCK + 1] for start in chosen])
+
+
+def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, steps: int):
+    """Inputs and targets of one step, each (BATCH, BLOCK)."""
+    begin = steps - round(LAST_PART * steps)  # of the last part
+    if step < begin:
+        rows = rows_of(books, step * BATCH, BATCH)
+    else:
+        # Of the books, the reading goes on; half as many rows a step, so two steps share a batch.
+        half = BATCH // 2
+        number = 2 * begin + step - begin
+        rows = torch.cat(
+            [rows_of(books, number * half, half), rows_of(facts, (step - begin) * half, half)]
+        )
+    return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+def loss_of(
+    model, inputs: torch.Tensor, targets: torch.Tensor, reduction: str = "mean"
+) -> torch.Tensor:
+    """Cross-entropy in nats, of targets (batch, length) given inputs (batch, length)."""
+    logits = model(input_ids=inputs, use_cache=False).logits  # (batch, length, vocabulary)
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction
+    )
+
+
+@torch.no_grad()
+def bits_per_byte(model, tokenizer, text: str) -> float:
+    """Bits that `model` needs for each UTF-8 byte of `text`, in fp32, in blocks of BLOCK tokens.
+
+    Every token is predicted, the first from the end-of-text token; none sees beyond its block.
+    """
+    ids = torch.tensor([tokenizer.eos_token_id] + tokenizer(text, verbose=False)["input_ids"])
+    model.eval()
+    nats = 0.0
+    for start in tqdm(range(0, len(ids) - 1, BLOCK), "scoring", delay=2):
+        row = ids[start : start + BLOCK + 1][None]  # (1, BLOCK + 1), the last row shorter
+        nats += loss_of(model, row[:, :-1], row[:, 1:], reduction="sum").item()
+    model.train()
+    return nats / math.log(2) / len(text.encode("utf-8"))
+
+
+def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float, small=False):
+    """Write all that a resumed run needs, under another name first: a kill leaves the last one.
+
+    `small` keeps moments in bf16, so that a stopped run can be kept with the code.
+    """
+    optimizer_states = [optimizer.state_dict() for optimizer in optimizer_list]
+    if small:
+        for state in optimizer_states:
+            for moments in state["state"].values():
+                for name, value in moments.items():
+                    if value.ndim:
+                        moments[name] = value.bfloat16()
+    weights = {n: w for n, w in model.state_dict().items() if n != "lm_head.weight"}  # shared
+    state = {"model": weights, "step": step, "seconds": seconds, "optimizers": optimizer_states}
+    partial = file.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(file)
+
+
+def load_checkpoint(file: Path, model, optimizer_list) -> tuple[int, float]:
+    """Put a checkpoint into model and optimizers; the number of steps taken, and their seconds."""
+    state = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"], strict=False)
+    for optimizer, saved in zip(optimizer_list, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)  # moments in bf16 become fp32, as the weights are
+    return state["step"], state["seconds"]
+
+
+def autocast():
+    """bf16 where this processor multiplies it; else fp32, which is faster than emulating it."""
+    found = torch.cpu.get_capabilities()
+    native = found.get("avx512_bf16") or found.get("amx_bf16")
+    return torch.autocast("cpu", torch.bfloat16) if native else nullcontext()
+
+
+def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = math.inf) -> float:
+    """Train `model` in place for `steps` steps, from `checkpoint` if it exists; gives the seconds.
+
+    Leaves with SystemExit after Ctrl-C, and after `hours`.
+    """
+    optimizer_list, start, before = optimizers(model), 0, 0.0
+    if checkpoint.exists():
+        start, before = load_checkpoint(checkpoint, model, optimizer_list)
+        print(f"going on from step {start:,}", flush=True)
+    began = last_saved = time.time()
+    average = None
+    try:
+        for step in tqdm(range(start, steps), initial=start, total=steps, mininterval=30):
+            inputs, targets = batch_of(books, facts, step, steps)
+            with autocast():
+                loss = loss_of(model, inputs, targets)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizer_list:
+                for group in optimizer.param_groups:
+                    group["lr"] = RATE * learning_rate_factor(step, steps)
+                optimizer.step()
+                optimizer.zero_grad()
+            average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+            late = time.time() - began > 3600 * hours
+            if late or step == steps - 1 or time.time() - last_saved > 120:
+                last_saved = time.time()
+                spent = before + last_saved - began
+                save_checkpoint(checkpoint, model, optimizer_list, step + 1, spent)
+                print(f" step {step + 1:,}: loss {average:.3f}", flush=True)
+            if late and step < steps - 1:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise SystemExit(f"\nStopped. The same command goes on from {checkpoint}.") from None
+    return before + time.time() - began
+
+
+def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
+    """Write the model (weights as fp16, half the size), its tokenizer and its card to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    settings = (
+        folder / "tokenizer_config.json"
+    )  # transformers 5 has another name for the same class; 4 knows only this
+    text = settings.read_text(encoding="utf-8").replace(
+        "TokenizersBackend", "PreTrainedTokenizerFast"
+    )
+    settings.write_text(text, encoding="utf-8")
+    # The output layer has no weights of its own: it shares those of the token embedding.
+    weights = {
+        name: tensor.half()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    model.save_pretrained(folder, state_dict=weights)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def figures_of(folder: Path, held_out: dict | None) -> dict:
+    """The bits per byte that the card states, measured on the files as a learner loads them."""
+    from helpers.data import validation_texts
+    from helpers.profiles import choose
+
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    figures = {
+        "encyclopedia_bits_per_byte": bits_per_byte(
+            model, tokenizer, "".join(validation_texts(choose("tiny")))
+        )
+    }
+    if held_out:
+        figures["held_out_bits_per_byte"] = bits_per_byte(model, tokenizer, held_out["text"])
+    return figures
+
+
+def card_of(books: list[dict], held_out: dict | None, run: dict, figures: dict) -> str:
+    """The model card, in Markdown."""
+
+    def row(book: dict) -> str:
+        return f"| {book['book']} | {book['gutenberg_id'] or '-'} | {len(book['text']):,} |"
+
+    bits = figures["encyclopedia_bits_per_byte"]
+    reached = f"- encyclopedia, validation split: **{bits:.4f}** bits per byte\n"
+    if held_out:
+        bits, number = figures["held_out_bits_per_byte"], held_out["gutenberg_id"] or "-"
+        left_out = f"{held_out['book']} (Project Gutenberg {number}), not trained on"
+        reached = f"- {left_out}: **{bits:.4f}** bits per byte\n{reached}"
+    return f"""---
+language: en
+license: mit
+library_name: transformers
+pipeline_tag: text-generation
+---
+# A small GPT-2 that has read {len(books)} children's books
+
+`GPT2LMHeadModel` with {run["parameters"]:,} parameters: {LAYERS} layers, width {WIDTH}, {HEADS}
+heads, context {BLOCK} tokens, and a byte-level BPE tokenizer of {VOCABULARY:,} tokens learned from
+the same books and from the bundled encyclopedia. It writes stories as such books do. Its purpose is
+to be fine-tuned in a minute, without a connection or a GPU.
+
+## Training
+
+{run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens, of
+which {run["tokens"]:,} are distinct), Muon and AdamW, on {run["machine"]},
+{run["seconds"] / 3600:.1f}
+hours. In the last third, half of each batch came from short pieces of our own on the subjects of
+the encyclopedia, and from the most factual of the books. No article of the encyclopedia was among
+them, but what the articles are about was, as GPT-2 has read of the subjects of WikiText-2.
+Weights are stored as fp16 and loaded as fp32.
+
+## Figures
+
+Every token is predicted, in blocks of {BLOCK}, in fp32:
+
+{reached}
+Bits per byte do not depend on the tokenizer: they compare with other models' on the same text.
+
+## Limits
+
+It has read children's books of about 1860 to 1930, with some of the views on people that such books
+hold; paragraphs with slurs were left out. What it says of animals and plants is often wrong. It
+cannot answer questions, and loses its thread after a few sentences.
+
+## Books
+
+All are in the public domain in the United States and come from Project Gutenberg. None of their
+text is included here. Characters were counted after removing Project Gutenberg's header and
+licence, and the last hundredth of each book.
+
+| book | Gutenberg number | characters |
+| --- | ---: | ---: |
+{chr(10).join(map(row, books))}
+"""
+
+
+def facts_of(books: list[dict]) -> list[str]:
+    """The texts of the last part: the pieces, several times over, and the most factual books."""
+    pieces = []
+    for file in sorted((HERE / "pieces").glob("*.md")):
+        text = file.read_text(encoding="utf-8")
+        pieces += [
+            piece.strip() for piece in re.split(r"^# \w+\n", text, flags=re.M) if piece.strip()
+        ]
+    np.random.default_rng(SEED).shuffle(pieces)
+    factual = [book["text"] for book in books if FACTUAL.search(book["book"])]
+    return pieces * PIECES_AGAIN + factual
+
+
+def encoded(tokenizer, texts: list[str]) -> torch.Tensor:
+    """All texts as one stream of ids (tokens,), end-of-text after each."""
+    ids = tokenizer(texts, verbose=False)["input_ids"]
+    return torch.tensor([token for text in ids for token in [*text, tokenizer.eos_token_id]])
+
+
+def main() -> None:
+    """Do what the command line says; see the top of this file."""
+    from helpers.bundled.build_encyclopedia import rows_of as rows_of_article
+    from helpers.loading import fuse_activation
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files")
+    add("--held-out", default="Whitefoot the Wood Mouse", metavar="TITLE", help="not trained on")
+    add("--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s")
+    add("--steps", default=12000, type=int, help="of 4,096 tokens each (default: %(default)s)")
+    add("--hours", default=math.inf, type=float, help="of this session")
+    add("--pack", type=Path, metavar="FILE", help="write the checkpoint there, small, and leave")
+    options = parser.parse_args()
+
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.output_dir / "checkpoint.pt"
+    kept, kept_tokenizer = HERE / "checkpoint.pt", HERE / "tokenizer.json"
+    books = read_books(options.books)
+    for book in books:
+        book["text"] = book["text"][: int(len(book["text"]) * (1 - ENDING))]
+    held_out = next((book for book in books if book["book"] == options.held_out), None)
+    books = [book for book in books if book is not held_out]
+    if kept_tokenizer.exists():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE)
+    else:
+        files = sorted((HERE / "articles").glob("*.md"))
+        articles = ["".join(rows_of_article(file.read_text(encoding="utf-8"))) for file in files]
+        tokenizer = train_tokenizer([book["text"] for book in books] + articles * ARTICLES_AGAIN)
+    if kept.exists() and not checkpoint.exists():
+        checkpoint.write_bytes(kept.read_bytes())
+    model = fuse_activation(new_model(tokenizer.eos_token_id))
+    if options.pack:
+        optimizer_list = optimizers(model)
+        step, seconds = load_checkpoint(checkpoint, model, optimizer_list)
+        return save_checkpoint(options.pack, model, optimizer_list, step, seconds, small=True)
+    tokens = encoded(tokenizer, [book["text"] for book in books])
+    facts = encoded(tokenizer, facts_of(books))
+    passes = options.steps * BATCH * BLOCK / len(tokens)
+    print(f"{len(books)} books, {len(tokens):,} tokens, {passes:.1f} passes; facts: {len(facts):,}")
+    seconds = pretrain(model, tokens, facts, options.steps, checkpoint, options.hours)
+    run = {"steps": options.steps, "tokens": len(tokens), "seconds": seconds}
+    run |= {"parameters": model.num_parameters(), "machine": f"{torch.get_num_threads()} CPU cores"}
+    save_bundle(options.output_dir / "model", model, tokenizer, card="")
+    figures = figures_of(options.output_dir / "model", held_out)
+    card = card_of(books, held_out, run, figures)
+    save_bundle(options.output_dir / "model", model, tokenizer, card)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
