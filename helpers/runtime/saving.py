@@ -15,10 +15,7 @@ SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
 # What makes a folder a model: all files of any one of these sets. (Of sharded weights, the index is
 # written last.)
-_MODELS = (
-    ("config.json", "model.safetensors"),
-    ("config.json", "model.safetensors.index.json"),
-)
+_MODELS = (("config.json", "model.safetensors"), ("config.json", "model.safetensors.index.json"))
 
 
 def is_model(folder: Path) -> bool:

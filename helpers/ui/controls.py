@@ -3,16 +3,7 @@
 import html
 from collections.abc import Callable
 
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Button,
-    Checkbox,
-    HBox,
-    Layout,
-    VBox,
-)
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, VBox
 
 from helpers.generation import LAST_SEED, Sampling
 from helpers.ui.completion import ALTERNATIVES, Completion, Token

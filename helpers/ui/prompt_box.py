@@ -18,15 +18,7 @@ from helpers.generation import Sampling, encode_prompt, room
 from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
 from helpers.runtime.errors import TutorialError
-from helpers.ui.completion import (
-    Completion,
-    Token,
-    describe,
-    grow,
-    instead,
-    page,
-    save,
-)
+from helpers.ui.completion import Completion, Token, describe, grow, instead, page, save
 from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector, button
 from helpers.ui.explore import show_widget, typed
 from helpers.ui.worker import Worker
