@@ -127,7 +127,8 @@ def make_repos(root: Path, articles: dict[str, int] = ARTICLES) -> None:
     rows = {
         split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(articles.items())
     }
-    make_dataset(root / "datasets/Salesforce/wikitext", rows)
+    splits = {split: {"text": texts} for split, texts in rows.items()}
+    make_dataset(root / "datasets/Salesforce/wikitext", {WIKITEXT: splits})
     make_gpt2(root / "models/openai-community/gpt2", rows["train"])
 
 
@@ -161,22 +162,27 @@ def wikitext_rows(articles: int, seed: int) -> list[str]:
     return rows
 
 
-def make_dataset(folder: Path, rows: dict[str, list[str]]) -> None:
-    """A dataset repo as the Hub keeps it: a parquet file for each split, and a card that names them."""
+def make_dataset(folder: Path, configs: dict[str, dict[str, dict[str, list]]]) -> None:
+    """A dataset repo as the Hub keeps it: configurations with splits with columns of values.
+
+    Each split is a parquet file, and a card names them.
+    """
     import pyarrow
     import pyarrow.parquet
 
-    (folder / WIKITEXT).mkdir(parents=True)
-    card = f"---\nconfigs:\n- config_name: {WIKITEXT}\n  data_files:\n"
-    for split, texts in rows.items():
-        name = f"{WIKITEXT}/{split}-00000-of-00001.parquet"
-        pyarrow.parquet.write_table(pyarrow.table({"text": texts}), folder / name)
-        card += f"  - split: {split}\n    path: {name}\n"
+    card = "---\nconfigs:\n"
+    for config, splits in configs.items():
+        (folder / config).mkdir(parents=True)
+        card += f"- config_name: {config}\n  data_files:\n"
+        for split, columns in splits.items():
+            name = f"{config}/{split}-00000-of-00001.parquet"
+            pyarrow.parquet.write_table(pyarrow.table(columns), folder / name)
+            card += f"  - split: {split}\n    path: {name}\n"
     (folder / "README.md").write_text(card + "---\n", encoding="utf-8")
 
 
-def make_gpt2(folder: Path, texts: list[str]) -> None:
-    """A GPT-2 with two layers of 32 and the real context, random weights, and a byte-level BPE learned from `texts`."""
+def make_gpt2(folder: Path, texts: list[str], n_positions: int = 1024) -> None:
+    """A GPT-2 with two layers of 32, random weights, and a byte-level BPE learned from `texts`."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
@@ -187,15 +193,46 @@ def make_gpt2(folder: Path, texts: list[str]) -> None:
     folder.mkdir(parents=True)
     files = bpe.save_model(str(folder))  # vocab.json and merges.txt
     tokenizer = GPT2TokenizerFast(
-        *files, bos_token=end, eos_token=end, unk_token=end, model_max_length=1024
+        *files, bos_token=end, eos_token=end, unk_token=end, model_max_length=n_positions
     )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     shape = {
         "vocab_size": bpe.get_vocab_size(),
-        "n_positions": 1024,
+        "n_positions": n_positions,
         "n_embd": 32,
         "n_layer": 2,
         "n_head": 2,
     }
     GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+
+
+def make_others(root: Path) -> None:
+    """Beside what `make_repos` makes: other datasets and models, whole ones and wrong ones."""
+    stories = [
+        f"Story {number}: the boat came home, and {number} men sang." for number in range(90)
+    ]
+    columns = {
+        "number": list(range(90)),
+        "story": stories,
+        "nothing": ["", "  "] * 45,
+        "missing": [None] * 89 + [" "],
+    }
+    make_dataset(root / "datasets/someone/SomeStories", {"default": {"train": columns}})
+    make_dataset(root / "datasets/someone/only-a-test", {"default": {"test": columns}})
+    two = {
+        config: {
+            "train": {"text": [f"{config} {number}" for number in range(count)]},
+            "validation": {"text": [f"{config} held out"] * 3},
+        }
+        for config, count in (("first", 20), ("second", 30))
+    }
+    make_dataset(root / "datasets/someone/two-configs", two)
+    make_gpt2(root / "models/someone/short-gpt2", stories, n_positions=64)
+    for name, config in (
+        ("bert", {"model_type": "bert"}),
+        ("huge-gpt2", {"model_type": "gpt2", "n_embd": 20_000, "n_layer": 200}),
+    ):
+        folder = root / "models/someone" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -5,6 +5,8 @@ import os
 import re
 import sys
 
+OFFLINE = "YES"  # how we set HF_HUB_OFFLINE: any other value is the learner's own
+
 
 @contextlib.contextmanager
 def quiet(bars: bool = False):
@@ -26,17 +28,26 @@ def quiet(bars: bool = False):
             logging.enable_progress_bar()
 
 
-def work_offline() -> None:
-    """Set `HF_HUB_OFFLINE` in a process that runs already: the libraries read it once, at import.
+def work_offline(offline: bool) -> None:
+    """Set or unset `HF_HUB_OFFLINE` in a process that runs already; one that wants it keeps it.
 
-    huggingface_hub 0.34 to 2.4 keep it in `constants`; transformers 4.56 has a copy of its own.
+    The libraries read it once, at import, each into a name of its own: huggingface_hub 0.34 to
+    2.4, datasets 4.0 to 5.2, transformers 4.56. Those not imported yet read the environment.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, utils
 
-    os.environ["HF_HUB_OFFLINE"] = "1"  # for libraries that are not imported yet
-    constants.HF_HUB_OFFLINE = True
+    if constants.HF_HUB_OFFLINE and os.environ.get("HF_HUB_OFFLINE") != OFFLINE:
+        return
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = OFFLINE
+    constants.HF_HUB_OFFLINE = offline
+    if config := sys.modules.get("datasets.config"):
+        config.HF_HUB_OFFLINE = offline
     if hub := sys.modules.get("transformers.utils.hub"):
-        hub._is_offline_mode = True
+        hub._is_offline_mode = offline
+    if reset := getattr(utils, "reset_sessions", None):  # before 1.0, sessions stayed offline
+        reset()
 
 
 def dataset_folder(repo: str) -> str:

@@ -94,7 +94,7 @@ def _sizes(config: dict) -> tuple[int, int, int, int, int]:
 def rows_that_fit(config: dict, most: int = 8) -> int:
     """How many rows of a whole context a GPU holds at a time in training."""
     rows = most if gpu_memory() > 30e9 else 2
-    while rows > 1 and sum(training_memory(config, rows)) > gpu_memory():
+    while rows > 1 and sum(training_memory(config, rows)) > 0.9 * gpu_memory():
         rows //= 2
     return rows
 
@@ -102,14 +102,14 @@ def rows_that_fit(config: dict, most: int = 8) -> int:
 def check_memory(profile: Profile) -> None:
     """Raise TutorialError, with the arithmetic, where training does not fit the free memory."""
     config, rows = read_config(profile.model), profile.micro_batch_size
-    parameters, activations = training_memory(config, rows)
+    needs = training_memory(config, rows)
     free = free_memory(profile.device)
-    if parameters + activations > free:
+    if sum(needs) > free:
+        need, weights, tokens, here = (f"{b / 1e9:,.1f} GB" for b in (sum(needs), *needs, free))
         raise TutorialError(
-            f"Training {profile.model_name} takes about {(parameters + activations) / 1e9:.1f} GB, "
-            f"and {free / 1e9:.1f} GB are free: {count_parameters(config):,} parameters x 16 bytes "
-            f"(a weight, its gradient and AdamW's two moments) are {parameters / 1e9:.1f} GB, and "
-            f"what {rows} x {profile.block_size:,} tokens leave on their way through the layers "
-            f"{activations / 1e9:.1f} GB; close other programs, or choose a smaller model, such as "
-            "distilbert/distilgpt2."
+            f"Training {profile.model_name} takes about {need}, and {here} are free: "
+            f"{count_parameters(config):,} parameters x 16 bytes (a weight, its gradient and "
+            f"AdamW's two moments) are {weights}, and what {rows} x {profile.block_size:,} tokens "
+            f"leave on their way through the layers {tokens}; close other programs, or choose a "
+            "smaller model, such as distilbert/distilgpt2."
         )

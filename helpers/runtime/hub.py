@@ -32,10 +32,9 @@ def reach_hub(model: str, dataset: str | None = None) -> None:
 
 
 def use_cached(model: str, dataset: str | None = None) -> bool:
-    """Where both are on this machine, ask the Hub for nothing from now on: no waiting for it."""
+    """Whether both are on this machine: then the Hub is asked for nothing, and nobody waits."""
     here = bool(cached(model, dataset))
-    if here:
-        work_offline()
+    work_offline(here)
     return here
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import Hub, make_repos
+from tests.hub import Hub, make_others, make_repos
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("GPT2_TUTORIAL_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_CACHE_HOME")
@@ -68,6 +68,7 @@ def the_error(done: subprocess.CompletedProcess) -> str:
 def repos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub")
     make_repos(folder)
+    make_others(folder)
     return folder
 
 
@@ -253,7 +254,7 @@ def test_after_download_everything_works_with_the_cable_out(repos, tmp_path):
     written = helpers(
         "prompt", endpoint=NOBODY, hf_home=hf_home, home=home, text="The harbour\n:q\n"
     )
-    assert written.returncode == 0 and "[seed 1]" in written.stdout, written.stderr
+    assert written.returncode == 0 and "[seed " in written.stdout, written.stderr
 
 
 def test_two_first_downloads_at_once_into_one_cache(repos, tmp_path):
@@ -342,3 +343,131 @@ def test_prompt_with_truncated_weights(trained, tmp_path):
         r"model in .*fine_tuned_gpt2 is incomplete or broken .*make it again", the_error(done)
     )
     assert done.stdout == ""
+
+
+OTHERS = ("--model", "someone/short-gpt2", "--dataset", "someone/SomeStories", "--column", "story")
+
+
+def test_another_gpt2_on_another_dataset(repos, tmp_path):
+    hf_home, home = tmp_path / "hf_home", tmp_path / "home"
+    with Hub(repos) as hub:
+        done = helpers(*TRAIN, *OTHERS, endpoint=hub.url, hf_home=hf_home, home=home)
+    assert done.returncode == 0, done.stderr
+    what = "profile gpt2 (as its model was asked for): someone/short-gpt2 on someone/SomeStories"
+    assert what in done.stdout and "1 x 64 tokens a step" in done.stdout
+    summary = summary_in(home)
+    assert (summary["model"], summary["dataset"]) == ("someone/short-gpt2", "someone/SomeStories")
+    assert summary["tokens_seen"] == 64 * summary["steps"]
+    assert summary["perplexity_after"] < summary["perplexity_before"]
+
+    # With the cable out: the same data again, in the same column, and the model's own context.
+    done = helpers("evaluate", "--json", endpoint=NOBODY, hf_home=hf_home, home=home)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["block"], result["tokens"]) == (64, summary["validation_tokens"])
+    assert result["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-6)
+    done = helpers(*TRAIN, *OTHERS, endpoint=NOBODY, hf_home=hf_home, home=home)
+    assert done.returncode == 0 and "holds the finished result" in done.stdout, done.stderr
+    assert "Retrying" not in done.stderr, "nobody asks for a Hub that is not needed"
+    done = helpers("prompt", endpoint=NOBODY, hf_home=hf_home, home=home, text="Story\n:q\n")
+    assert done.returncode == 0 and "[seed " in done.stdout, done.stderr
+
+
+SPLITS = """
+import json, sys
+from helpers import data, profiles
+from helpers.runtime.errors import TutorialError
+
+found = {}
+for name, column in json.loads(sys.argv[1]):
+    try:
+        splits = data.load_splits(profiles.choose("tiny", dataset=name, column=column))
+        found[f"{name} {column}"] = {split: rows["text"][:] for split, rows in splits.items()}
+    except TutorialError as error:
+        found[f"{name} {column}"] = str(error)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(repos, tmp_path_factory):
+    """What `load_splits` finds, or says, for a dataset's name and a column of it."""
+    asked = [
+        *[("someone/SomeStories", name) for name in ("story", "number", "nothing", "missing", "")],
+        *[(f"someone/two-configs{name}", "") for name in ("/first", "/second", "/third", "")],
+        *[(name, "") for name in ("someone/only-a-test", "someone/none", "alone", "a/b/c/d")],
+    ]
+    folder = tmp_path_factory.mktemp("others")
+    with Hub(repos) as hub:
+        done = python(
+            "-c", SPLITS, json.dumps(asked),
+            endpoint=hub.url, hf_home=folder / "hf_home", home=folder / "home",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    return lambda name, column="": found[f"{name} {column}"]
+
+
+def test_without_a_validation_split_the_last_tenth_of_the_documents_is_one(texts):
+    found = texts("someone/SomeStories", "story")
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 81, "validation": 9}
+    rows = found["train"] + found["validation"]
+    assert [row.split(":")[0] for row in rows] == [f"Story {number}" for number in range(90)]
+
+
+def test_a_configuration_is_part_of_the_name(texts):
+    for config, count in (("first", 20), ("second", 30)):
+        found = texts(f"someone/two-configs/{config}")
+        assert found["train"] == [f"{config} {number}" for number in range(count)]
+        assert found["validation"] == [f"{config} held out"] * 3, "its own, not a tenth"
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "words"),
+    [
+        ("someone/SomeStories", "", "has no column 'text'; .* number, story, nothing, missing"),
+        ("someone/SomeStories", "number", "'number' .* is not text; .* number, story, nothing"),
+        ("someone/SomeStories", "nothing", "'nothing' .* is empty; .* number, story, nothing"),
+        ("someone/SomeStories", "missing", "'missing' .* is empty; .* number, story, nothing"),
+        ("someone/two-configs", "", "someone/two-configs/CONFIG: first, second"),
+        ("someone/two-configs/third", "", "someone/two-configs/CONFIG: first, second"),
+        ("someone/only-a-test", "", "no split named train, only test"),
+        ("someone/none", "", "could not be fetched .* check its name"),
+        ("alone", "", "OWNER/NAME or OWNER/NAME/CONFIG"),
+        ("a/b/c/d", "", "OWNER/NAME or OWNER/NAME/CONFIG"),
+    ],
+)
+def test_a_wrong_dataset_gets_a_sentence(texts, name, column, words):
+    assert re.search(words, texts(name, column)), texts(name, column)
+
+
+MODELS = """
+import sys
+from helpers import profiles
+from helpers.runtime import hardware
+from helpers.runtime.errors import TutorialError
+
+for model in sys.argv[1:]:
+    try:
+        hardware.check_memory(profiles.choose("gpt2", "cpu", model=model))
+    except TutorialError as error:
+        print(error)
+"""
+
+
+def test_a_wrong_model_gets_a_sentence_before_the_download(repos, tmp_path):
+    names = ("someone/bert", "someone/huge-gpt2", "someone/none", "not a name")
+    hf_home, home = tmp_path / "hf_home", tmp_path / "home"
+    with Hub(repos) as hub:
+        done = python("-c", MODELS, *names, endpoint=hub.url, hf_home=hf_home, home=home)
+    bert, huge, missing, no_name = done.stdout.splitlines()
+    assert re.search("someone/bert is no GPT-2 but .* bert; choose .* distilbert/distilgpt2", bert)
+    # (50,257 + 1,024) x 20,000 + 200 x (12 x 20,000² + 13 x 20,000) + 2 x 20,000
+    assert "961,077,660,000 parameters x 16 bytes" in huge and "15,377.2 GB" in huge
+    assert all(
+        re.search("There is no model .* check its name", line) for line in (missing, no_name)
+    )
+    done = python("-c", MODELS, "someone/short-gpt2", endpoint=NOBODY, hf_home=hf_home, home=home)
+    assert re.search(
+        "short-gpt2 .* does not answer: check its name and the connection", done.stdout
+    )

@@ -1,9 +1,11 @@
 """Which profile runs, on what, and where things go."""
 
+import json
 import sys
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from helpers import profiles
 from helpers.runtime import hardware, hub
@@ -103,3 +105,57 @@ def test_home(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "google.colab", object())
     monkeypatch.chdir(tmp_path)
     assert profiles.home() == tmp_path.resolve()
+
+
+SMALL = {"model_type": "gpt2", "n_positions": 64, "n_embd": 16, "n_layer": 1, "n_inner": 24}
+
+
+def test_a_model_may_be_a_folder(home, monkeypatch):
+    (home / "mine").mkdir()
+    (home / "mine" / "config.json").write_text(json.dumps(SMALL))
+    profile = profiles.choose("auto", "cpu", model="mine")
+    assert (profile.name, profile.model_name, profile.block_size) == ("gpt2", "mine", 64)
+    assert profile.model == str((home / "mine").resolve()) and "mine on Salesforce" in str(profile)
+    monkeypatch.setenv("GPT2_TUTORIAL_MODEL", "mine")
+    assert profiles.choose("gpt2", "cpu").model_name == "mine"
+    assert profiles.choose("tiny").model_name == "bundled GPT-2", "tiny has its own"
+    with pytest.raises(TutorialError, match="tiny has a model of its own"):
+        profiles.choose("tiny", model="mine")
+    (home / "mine" / "config.json").unlink()
+    with pytest.raises(TutorialError, match="There is no model .*mine"):
+        profiles.choose("gpt2", "cpu")
+
+
+def test_a_dataset_comes_from_an_argument_or_the_environment(monkeypatch):
+    monkeypatch.setenv("GPT2_TUTORIAL_DATASET", "someone/stories")
+    monkeypatch.setenv("GPT2_TUTORIAL_COLUMN", "story")
+    asked = profiles.choose("tiny"), profiles.choose("tiny", dataset="a/b/c", column="d")
+    assert [(p.dataset, p.column) for p in asked] == [("someone/stories", "story"), ("a/b/c", "d")]
+    assert asked[1].hub_dataset == "a/b/c"
+
+
+def test_parameters_by_the_formula():
+    assert hardware.count_parameters({}) == 124_439_808
+    assert hardware.count_parameters({"n_embd": 1024, "n_layer": 24}) == 354_823_168
+    model = GPT2LMHeadModel(GPT2Config(**SMALL, n_head=2))
+    assert hardware.count_parameters(SMALL) == model.num_parameters()
+
+
+def test_what_does_not_fit_the_memory_gets_the_arithmetic(monkeypatch):
+    monkeypatch.setattr(hardware, "free_memory", lambda device: 2.9e9)
+    profile = profiles.choose("gpt2", "cpu")
+    words = (
+        "about 3.0 GB, and 2.9 GB are free: 124,439,808 parameters x 16 bytes .* are 2.0 GB, and "
+        "what 1 x 1,024 tokens leave .* 1.1 GB"
+    )
+    with pytest.raises(TutorialError, match=words):
+        hardware.check_memory(profile)
+    monkeypatch.setattr(hardware, "free_memory", lambda device: 3.1e9)
+    hardware.check_memory(profile)
+
+
+@pytest.mark.parametrize(("memory", "rows"), [(80e9, 8), (48e9, 2), (26e9, 1), (15e9, 1)])
+def test_rows_that_a_gpu_holds_of_a_larger_model(monkeypatch, memory, rows):
+    monkeypatch.setattr(hardware, "gpu_memory", lambda: memory)
+    assert hardware.rows_that_fit({"n_embd": 1600, "n_layer": 48}) == rows, "gpt2-xl"
+    assert hardware.rows_that_fit({}) == (8 if memory > 30e9 else 2), "gpt2"

@@ -1,0 +1,16 @@
+"""A dry run of training and scoring on a GPU, without one."""
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def test_every_tensor_is_on_the_gpu():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fake_gpu"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
+    assert done.stdout == "all on one device\n", done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "FakeTensorDeviceMismatchError" in last, "a token on the CPU was to be found"
+    assert "fake_gpu:0 and cpu" in last or "cpu and fake_gpu:0" in last
