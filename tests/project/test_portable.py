@@ -343,7 +343,8 @@ def test_a_scheduled_workflow_tries_the_oldest_and_the_newest_libraries():
     assert commands(job) == "make test-${{ matrix.versions }}"
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(
-        f"test-{name}" in makefile and (ROOT / f"tests/{name}.txt").is_file() for name in tried
+        f"test-{name}" in makefile and (ROOT / f"tests/environments/{name}.txt").is_file()
+        for name in tried
     )
 
 
@@ -351,7 +352,7 @@ def test_a_scheduled_workflow_tries_the_oldest_and_the_newest_libraries():
 def test_the_other_lists_of_packages_hold_all_that_the_tests_need(name):
     listed, needed = (
         set(re.findall(r"^[a-z][\w-]*", (ROOT / file).read_text(encoding="utf-8"), re.M))
-        for file in (f"tests/{name}.txt", "requirements.txt")
+        for file in (f"tests/environments/{name}.txt", "requirements.txt")
     )
     assert needed - listed == {"playwright", "ruff"}, (
         "for the browser and for style, not tried with other versions"
