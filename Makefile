@@ -1,18 +1,21 @@
-# make lab | run | test | test-minimum | test-newest | verify-gpt2 | notebooks | colab | test-colab | clean.
 # README has the first three in plain pip.
 PYTHON ?= python3
 PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(PROGRAMS)
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help lab run test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
+.PHONY: help lab run check test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
+.PHONY: style
 
 help:
 	@echo "make lab        set up, and open JupyterLab at lesson 1"
 	@echo "make run        set up, and execute lessons 01 to 06; the executed copies go to runs/"
+	@echo "make check      set up, and run what takes no training: before a commit"
 	@echo "make test       set up, and run everything that CI runs"
 	@echo "make test-minimum, test-newest"
-	@echo "                the tests with the oldest, or the newest, libraries that the series runs with"
-	@echo "make verify-gpt2  fetch GPT-2, fine-tune it for 3 epochs, and write what comes out into README (a GPU helps)"
+	@echo "                the tests with the oldest, or the newest, libraries"
+	@echo "make verify-gpt2  fetch GPT-2, fine-tune it, and write the results into README (a GPU helps)"
 	@echo "make notebooks  re-execute the lessons in place and store clean outputs"
 	@echo "make colab      make the one-file editions for Google Colab anew"
 	@echo "make test-colab test them with Colab's versions of the packages"
@@ -21,7 +24,7 @@ help:
 # Runs once, and again whenever requirements.txt changes.
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python $(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
 lab: .venv/installed
@@ -30,17 +33,24 @@ lab: .venv/installed
 run: .venv/installed
 	$(BIN)/python -m notebooks.tools run
 
-test: .venv/installed
+style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# On all cores: see addopts in pyproject.toml.
+check: style
+	$(BIN)/python -m pytest -m "not slow" tests
+
+test: style
 	$(BIN)/python -m pytest
 
-# What is listed in tests/environments/minimum.txt or tests/newest.txt, in an environment of its own: unit tests as they are, lessons
-# run without comparing their outputs, since other versions word and round some of them differently.
+# What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
+# without comparing their outputs, since other versions word and round some of them differently.
+LAX := --nbval-lax --nbval-current-env -p no:cacheprovider $(WORKERS)
 test-minimum test-newest: test-%:
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check --upgrade -r tests/environments/$*.txt
-	.venv-$*/$(PROGRAMS)/python -m pytest -o addopts="--nbval-lax --nbval-current-env -p no:cacheprovider" --ignore tests/browser
+	.venv-$*/$(PROGRAMS)/python $(PIP_INSTALL) --upgrade -r tests/environments/$*.txt
+	.venv-$*/$(PROGRAMS)/python -m pytest -o addopts="$(LAX)" --ignore tests/browser
 
 verify-gpt2: .venv/installed
 	$(BIN)/python -m tests.verify_gpt2
@@ -53,11 +63,11 @@ colab: .venv/installed
 
 .venv-colab/installed: tests/environments/colab.txt
 	$(PYTHON) -m venv .venv-colab
-	.venv-colab/$(PROGRAMS)/python -m pip install --quiet --disable-pip-version-check -r tests/environments/colab.txt
+	.venv-colab/$(PROGRAMS)/python $(PIP_INSTALL) -r tests/environments/colab.txt
 	@touch $@
 
 test-colab: .venv-colab/installed
-	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" tests/lessons/test_colab.py
+	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" $(WORKERS) tests/lessons/test_colab.py
 
 clean:
 	rm -rf .venv .venv-minimum .venv-newest .venv-colab runs checkpoints .pytest_cache .ruff_cache

@@ -1,9 +1,15 @@
-"""Surroundings of all tests: the tiny profile, and temporary folders for all that the code and the lessons write."""
+"""Surroundings of all tests: the tiny profile, temporary folders, and who works on what."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+import pytest
+
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) > 1:
+    # Several workers share the cores. Before torch loads; kernels and child processes inherit it.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 _scratch = Path(tempfile.mkdtemp(prefix="gpt2-tutorial-"))
 
@@ -17,11 +23,46 @@ def pytest_configure(config):
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_scratch / "hypothesis")
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    # What a lesson's own line calls and will not be there much longer is an error in its kernel. (__main__: the cells)
+    # What a lesson's own line calls and will not be there much longer is an error in its kernel.
+    # (__main__: the cells)
     kinds = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
     os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}:__main__" for kind in kinds)
     for name in ("GPT2_TUTORIAL_MINUTES", "GPT2_TUTORIAL_DEVICE", "HF_DATASETS_CACHE"):
         os.environ.pop(name, None)
+
+
+# Modules and tests that take seconds, the longest first. `make check` leaves them out.
+SLOW = (
+    "05_fine_tune 06_generate test_lab test_colab test_hub test_cli test_processes test_training "
+    "test_verify test_prompt_box test_exercises test_table test_pretrain test_deprecations "
+    "test_fake_cuda test_the_model_card_states_what_the_model_reaches "
+    "test_ten_times_the_data_takes_no_more_memory "
+    "test_what_windows_has_no_letters_for_can_be_printed_into_a_file "
+    "test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms"
+).split()
+TOGETHER = {
+    "06_generate": "05_fine_tune",  # which leaves the model that 06 goes on with
+    "test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms": "test_lab",  # by the clock
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A lesson, and a module, stays in one worker: what shares a kernel or a training."""
+
+    def place(item):
+        found = [SLOW.index(name) for name in names(item) if name in SLOW]
+        return min(found, default=len(SLOW))
+
+    def names(item):
+        return item.path.stem, item.name.split("[")[0]
+
+    for item in items:
+        groups = [TOGETHER[name] for name in names(item) if name in TOGETHER]
+        item.add_marker(pytest.mark.xdist_group([*groups, item.path.stem][0]))
+        if place(item) < len(SLOW):
+            item.add_marker("slow")
+    items.sort(key=place)
 
 
 def pytest_unconfigure(config):

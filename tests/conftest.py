@@ -25,7 +25,8 @@ def new_micro_model(seed: int = 0, dropout: float = 0.0) -> GPT2LMHeadModel:
     """Two layers of 32, a context of 64 tokens, the bundled vocabulary."""
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=4096, n_positions=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0,
+        vocab_size=4096, n_positions=64, n_embd=32, n_layer=2, n_head=2,
+        bos_token_id=0, eos_token_id=0,
         attn_pdrop=dropout, embd_pdrop=dropout, resid_pdrop=dropout,
     )  # fmt: skip
     return GPT2LMHeadModel(config).eval()
@@ -59,7 +60,7 @@ def micro_profile():
 
 @pytest.fixture
 def streams():
-    """Training and validation tokens with something to learn: each token is followed by one of three."""
+    """Training and validation tokens to learn from: each token is followed by one of three."""
     random = np.random.default_rng(0)
 
     def stream(length):
@@ -76,5 +77,6 @@ def run(*arguments, home, typed="", timeout=600, **environment):
     environment = {**os.environ, "GPT2_TUTORIAL_HOME": str(home), **environment}
     return subprocess.run(
         [sys.executable, "-m", "helpers", *map(str, arguments)],
-        cwd=ROOT, env=environment, input=typed, capture_output=True, encoding="utf-8", timeout=timeout,
+        cwd=ROOT, env=environment, input=typed, capture_output=True, encoding="utf-8",
+        timeout=timeout,
     )  # fmt: skip

@@ -1,7 +1,8 @@
-"""A small stand-in for the Hugging Face Hub: it serves folders on 127.0.0.1 to the Hub's own, unpatched clients.
+"""A small stand-in for the Hugging Face Hub: it serves folders on 127.0.0.1 to the Hub's own,
+unpatched clients.
 
-`make_repos` fills a folder with what the profile `gpt2` asks for, small and random; `Hub` serves it. It answers what
-`from_pretrained` and `load_dataset` ask, read-only, with one revision.
+`make_repos` fills a folder with what the profile `gpt2` asks for, small and random; `Hub`
+serves it. It answers what `from_pretrained` and `load_dataset` ask, read-only, with one revision.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ ARTICLES = {"train": 60, "validation": 16, "test": 16}
 class Hub(ThreadingHTTPServer):
     """Answers while it is entered: `with Hub(root) as hub`, then `HF_ENDPOINT` is `hub.url`.
 
-    `fault="refuse"` answers 503 to everything; `fault="cut"` breaks each download of weights off half way.
+    `fault="refuse"` answers 503 to everything; `fault="cut"` breaks each download of
+    weights off half way.
     """
 
     def __init__(self, root: Path, fault: str | None = None):
@@ -123,7 +125,7 @@ def _entry(repo: Path, path: Path) -> dict:
 
 
 def make_repos(root: Path, articles: dict[str, int] = ARTICLES) -> None:
-    """Put a small random GPT-2 and a small WikiText of our own into `root`, under the names of the real ones."""
+    """Put a small random GPT-2 and WikiText into `root`, under the names of the real ones."""
     rows = {
         split: wikitext_rows(count, seed) for seed, (split, count) in enumerate(articles.items())
     }
@@ -133,7 +135,7 @@ def make_repos(root: Path, articles: dict[str, int] = ARTICLES) -> None:
 
 
 def wikitext_rows(articles: int, seed: int) -> list[str]:
-    """So many articles in WikiText's format: blank rows, headings of two levels, paragraphs with ` @-@ `."""
+    """Articles in WikiText's format: blank rows, headings of two levels, and ` @-@ ` in words."""
     draw = random.Random(seed)
     places = ("harbour", "island", "valley", "lighthouse", "market", "river", "bridge", "garden")
     details = ("a well @-@ known year", "2 @.@ 5 miles off", "after 1 @,@ 250 days")
@@ -148,7 +150,8 @@ def wikitext_rows(articles: int, seed: int) -> list[str]:
 
     def sentence() -> str:
         first, second = draw.sample(places, 2)
-        return f"The {first} {draw.choice(verbs)} the {second} in {draw.randint(1500, 1999)} , {draw.choice(details)} ."
+        what = f"The {first} {draw.choice(verbs)} the {second}"
+        return f"{what} in {draw.randint(1500, 1999)} , {draw.choice(details)} ."
 
     rows = []
     for _ in range(articles):

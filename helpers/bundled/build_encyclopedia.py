@@ -2,8 +2,9 @@
 
     python -m helpers.bundled.build_encyclopedia
 
-reads `encyclopedia/articles/*.md` (one article a file: `# Title`, paragraphs, `## Section`) and writes
-`encyclopedia/{train,validation,test}.jsonl`. After changing an article, run it and commit both.
+reads `encyclopedia/articles/*.md` (one article a file: `# Title`, paragraphs, `## Section`) and
+writes `encyclopedia/{train,validation,test}.jsonl`. After changing an article, run it and commit
+both.
 """
 
 import json
@@ -18,13 +19,16 @@ VALIDATION = {
 }  # fmt: skip
 TEST = {
     "aurora", "coral_reef", "red_fox", "spider", "tulip", "olive", "venice", "sahara",
-    "windmill", "bicycle", "james_cook", "apollo_11", "chess", "orchestra", "magnetism", "panama_canal",
+    "windmill", "bicycle", "james_cook", "apollo_11", "chess", "orchestra", "magnetism",
+    "panama_canal",
 }  # fmt: skip
 _ABBREVIATIONS = r"(?<!\bSt)(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bNo)(?<!\b[A-Z])(?<!\bc)"
 
 
 def tokenise(text: str) -> str:
-    """`text` with WikiText's spacing: `long @-@ distance`, `1 @,@ 250`, `3 @.@ 5`, `the ship 's crew ,`."""
+    """`text` with WikiText's spacing: `long @-@ distance`, `1 @,@ 250`, `3 @.@ 5`,
+    `the ship 's crew ,`.
+    """
     for pattern, replacement in (
         (r"(?<=\d),(?=\d{3})", " @,@ "),
         (r"(?<=\d)\.(?=\d)", " @.@ "),
@@ -43,7 +47,9 @@ def tokenise(text: str) -> str:
 
 
 def rows_of(article: str) -> list[str]:
-    """The rows of one article: each heading between blank rows, each line led by a space and ended by ` \\n`."""
+    """The rows of one article: each heading between blank rows, each line led by a space and ended
+    by ` \\n`.
+    """
     rows = []
     for paragraph in article.strip().split("\n\n"):
         marks, _, words = paragraph.partition(" ")

@@ -45,7 +45,9 @@ def read_books(files: list[str]) -> list[dict]:
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), with merges learned from `texts`."""
+    """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), with merges learned from
+    `texts`.
+    """
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
         texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True
@@ -57,7 +59,9 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def new_model(end_of_text: int) -> GPT2LMHeadModel:
-    """A freshly initialised GPT-2 of our size. No dropout: four passes over the books do not overfit it."""
+    """A freshly initialised GPT-2 of our size. No dropout: four passes over the books do not
+    overfit it.
+    """
     config = GPT2Config(
         vocab_size=VOCABULARY, n_positions=BLOCK, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
@@ -68,7 +72,8 @@ def new_model(end_of_text: int) -> GPT2LMHeadModel:
 
 
 def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for embeddings, biases and norms.
+    """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for embeddings, biases and
+    norms.
 
     On this model Muon needs fewer tokens than AdamW alone for the same loss.
     """
@@ -88,8 +93,8 @@ def learning_rate_factor(step: int, steps: int) -> float:
 def batch_of(tokens: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and targets of one step, each (BATCH, BLOCK).
 
-    Each epoch cuts the text at another offset and shuffles the blocks. The step number alone decides
-    both, so a resumed run sees what an uninterrupted one would have seen.
+    Each epoch cuts the text at another offset and shuffles the blocks. The step number alone
+    decides both, so a resumed run sees what an uninterrupted one would have seen.
     """
     blocks = (len(tokens) - BLOCK - 1) // BLOCK
     epoch, place = divmod(step, blocks // BATCH)
@@ -116,7 +121,8 @@ def loss_of(
 def bits_per_byte(model, tokenizer, text: str) -> float:
     """Bits that `model` needs for each UTF-8 byte of `text`, in fp32, in blocks of BLOCK tokens.
 
-    Every token is predicted, the first from the end-of-text token; no token sees beyond its own block.
+    Every token is predicted, the first from the end-of-text token; no token sees beyond its own
+    block.
     """
     ids = torch.tensor([tokenizer.eos_token_id] + tokenizer(text, verbose=False)["input_ids"])
     model.eval()
@@ -129,7 +135,9 @@ def bits_per_byte(model, tokenizer, text: str) -> float:
 
 
 def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float) -> None:
-    """Write all that a resumed run needs, under another name first: a kill leaves the last one whole."""
+    """Write all that a resumed run needs, under another name first: a kill leaves the last one
+    whole.
+    """
     state = {"model": model.state_dict(), "step": step, "seconds": seconds}
     state["optimizers"] = [optimizer.state_dict() for optimizer in optimizer_list]
     partial = file.with_suffix(".partial")
@@ -140,7 +148,9 @@ def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float
 def pretrain(
     model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_model: bool
 ) -> float:
-    """Train `model` in place for `steps` steps, from `checkpoint` if it exists; return the seconds it took."""
+    """Train `model` in place for `steps` steps, from `checkpoint` if it exists; return the seconds
+    it took.
+    """
     optimizer_list, start, before = optimizers(model), 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -209,7 +219,7 @@ def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
 
 
 def figures_of(folder: Path, held_out: dict | None) -> dict:
-    """The bits per byte that the card states, measured on the saved files as a learner loads them."""
+    """The bits per byte that the card states, of the saved files as a learner loads them."""
     from helpers.data import validation_texts
     from helpers.profiles import choose
 
@@ -231,9 +241,11 @@ def card_of(books: list[dict], held_out: dict | None, run: dict, figures: dict) 
     def row(book: dict) -> str:
         return f"| {book['book']} | {book['gutenberg_id'] or '-'} | {len(book['text']):,} |"
 
-    reached = f"- encyclopedia, validation split: **{figures['encyclopedia_bits_per_byte']:.4f}** bits per byte\n"
+    encyclopedia = figures["encyclopedia_bits_per_byte"]
+    reached = f"- encyclopedia, validation split: **{encyclopedia:.4f}** bits per byte\n"
     if held_out:
-        left_out = f"{held_out['book']} (Project Gutenberg {held_out['gutenberg_id'] or '-'}), not trained on"
+        number = held_out["gutenberg_id"] or "-"
+        left_out = f"{held_out['book']} (Project Gutenberg {number}), not trained on"
         reached = (
             f"- {left_out}: **{figures['held_out_bits_per_byte']:.4f}** bits per byte\n{reached}"
         )
@@ -245,15 +257,17 @@ pipeline_tag: text-generation
 ---
 # A small GPT-2 that has read {len(books)} old books
 
-`GPT2LMHeadModel` with {run["parameters"]:,} parameters: {LAYERS} layers, width {WIDTH}, {HEADS} heads, context
-{BLOCK} tokens, and a byte-level BPE tokenizer of {VOCABULARY:,} tokens learned from the same books. It writes
-old-fashioned English prose. Its purpose is to be fine-tuned in seconds, without a connection or a GPU.
+`GPT2LMHeadModel` with {run["parameters"]:,} parameters: {LAYERS} layers, width {WIDTH}, {HEADS}
+heads, context {BLOCK} tokens, and a byte-level BPE tokenizer of {VOCABULARY:,} tokens learned from
+the same books. It writes old-fashioned English prose. Its purpose is to be fine-tuned in seconds,
+without a connection or a GPU.
 
 ## Training
 
-{run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens, of which
-{run["tokens"]:,} are distinct), Muon and AdamW, bf16 autocast on {run["machine"]}, {run["seconds"] / 60:.0f} minutes.
-Weights are stored as fp16 and loaded as fp32. `python -m helpers.bundled.pretrain --help` makes such a model.
+{run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens, of
+which {run["tokens"]:,} are distinct), Muon and AdamW, bf16 autocast on {run["machine"]},
+{run["seconds"] / 60:.0f} minutes. Weights are stored as fp16 and loaded as fp32.
+`python -m helpers.bundled.pretrain --help` makes such a model.
 
 ## Figures
 
@@ -264,14 +278,15 @@ Bits per byte do not depend on the tokenizer, so they compare with other models'
 
 ## Limits
 
-It has seen only fiction, travel writing and some history of the 19th and early 20th centuries, with the views on
-people that such books hold.
-It knows no facts to rely on, cannot answer questions, and loses its thread after a few sentences.
+It has seen only fiction, travel writing and some history of the 19th and early 20th centuries, with
+the views on people that such books hold. It knows no facts to rely on, cannot answer questions, and
+loses its thread after a few sentences.
 
 ## Books
 
-All are in the public domain in the United States and come from Project Gutenberg. None of their text is
-included here. Characters were counted after removing Project Gutenberg's header and licence.
+All are in the public domain in the United States and come from Project Gutenberg. None of their
+text is included here. Characters were counted after removing Project Gutenberg's header and
+licence.
 
 | book | Gutenberg number | characters |
 | --- | ---: | ---: |
@@ -315,7 +330,8 @@ def main() -> None:
             f"These books have {len(tokens):,} tokens; at least {BATCH * (BLOCK + 2):,} are needed."
         )
     print(
-        f"{len(books)} books, {len(tokens):,} tokens, {options.steps * BATCH * BLOCK / len(tokens):.1f} passes"
+        f"{len(books)} books, {len(tokens):,} tokens, "
+        f"{options.steps * BATCH * BLOCK / len(tokens):.1f} passes"
     )
 
     options.output_dir.mkdir(parents=True, exist_ok=True)

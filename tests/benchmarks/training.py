@@ -1,17 +1,19 @@
-"""How fast the series trains, against the recipes that it replaces: on the same model, data, block and batch, in turn.
+"""How fast the series trains, against the recipes that it replaces: on the same model, data, block
+and batch, in turn.
 
     python -m tests.benchmarks.training [--model gpt2|tiny] [--steps N] [--rounds N] [--json]
     python -m tests.benchmarks.training --quality    what is traded: validation losses of `tiny`
 
-`ours`      `training.train` with everything on: schedule, clipping, logging, live plot, stop requests
+`ours`      `training.train` with everything on: schedule, clipping, logging, live plot, stops
 `stock`     `Trainer` with the library's defaults on packed blocks, as in Hugging Face's run_clm.py
 `beginner`  the same `Trainer`, one row of the dataset a sequence, padded to the whole context
 `bare`      a loop in plain PyTorch with our model, loss, precision and optimizer, and nothing else
 `limit`     a large matrix product in each precision, on the device that trains
 
-Each runs in a process of its own, one after the other, as often as there are rounds. Counted are useful tokens: not
-padding. Time is that of the steps after the first, with all that happens between them, without validation and saving.
-GPT-2 has its real size and random weights, which are as fast as the true ones.
+Each runs in a process of its own, one after the other, as often as there are rounds. Counted are
+useful tokens: not padding. Time is that of the steps after the first, with all that happens between
+them, without validation and saving. GPT-2 has its real size and random weights, which are as fast
+as the true ones.
 """
 
 import argparse
@@ -72,7 +74,8 @@ def table(found: dict[str, list[dict]], model: str) -> str:
         f"{model}: a large matrix product runs at "
         + ", ".join(f"{speed:,.0f} GFLOP/s in {kind}" for kind, speed in limit.items()),
         "",
-        "| recipe | precision | useful tokens/s | ours is faster by | share of the limit | peak memory |",
+        "| recipe | precision | useful tokens/s | ours is faster by | share of the limit "
+        "| peak memory |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name in CONTENDERS[:-1]:
@@ -80,7 +83,8 @@ def table(found: dict[str, list[dict]], model: str) -> str:
         share = one["flop_per_token"] * speed[name] / 1e9 / limit[one["precision"]]
         memory = statistics.median(run["peak_gb"] for run in found[name])
         lines.append(
-            f"| {name} | {one['precision']} | {speed[name]:,.0f} | {speed['ours'] / speed[name]:.2f} x "
+            f"| {name} | {one['precision']} | {speed[name]:,.0f} "
+            f"| {speed['ours'] / speed[name]:.2f} x "
             f"| {share:.0%} | {memory:.1f} GB |"
         )
     return "\n".join(lines)
@@ -119,7 +123,9 @@ def measure(name: str, model_name: str, steps: int) -> dict:
 
 
 def work(model_name: str, stock: bool):
-    """The profile, a model, its tokenizer and two streams of tokens: the bundled encyclopedia, as often as needed."""
+    """The profile, a model, its tokenizer and two streams of tokens: the bundled encyclopedia, as
+    often as needed.
+    """
     import numpy as np
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -143,9 +149,11 @@ def work(model_name: str, stock: bool):
 
 
 def quality(seeds=(1, 2, 3)) -> None:
-    """Validation losses after one epoch of `tiny`: ours and the stock recipe's, without and with dropout.
+    """Validation losses after one epoch of `tiny`: ours and the stock recipe's, without and with
+    dropout.
 
-    The stock recipe gets our peak learning rate, batch and number of steps; all else is the library's default.
+    The stock recipe gets our peak learning rate, batch and number of steps; all else is the
+    library's default.
     """
     import torch
     from transformers import Trainer, TrainingArguments
@@ -168,8 +176,10 @@ def quality(seeds=(1, 2, 3)) -> None:
                     )["steps"]
                 else:
                     arguments = TrainingArguments(
-                        output_dir=folder, max_steps=steps, per_device_train_batch_size=tiny.global_batch_size, seed=seed,
-                        learning_rate=tiny.learning_rate, use_cpu=True, report_to="none", disable_tqdm=True,
+                        output_dir=folder, max_steps=steps, seed=seed,
+                        per_device_train_batch_size=tiny.global_batch_size,
+                        learning_rate=tiny.learning_rate, use_cpu=True, report_to="none",
+                        disable_tqdm=True,
                         save_strategy="no",
                     )  # fmt: skip
                     Trainer(
@@ -185,7 +195,9 @@ def quality(seeds=(1, 2, 3)) -> None:
 
 
 def watcher():
-    """A callback that adds up the time from one step's end to the next one's, where nothing is evaluated or saved."""
+    """A callback that adds up the time from one step's end to the next one's, where nothing is
+    evaluated or saved.
+    """
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
@@ -219,7 +231,8 @@ def run_ours(
         profile = replace(profile, epochs=1)
         os.environ["GPT2_TUTORIAL_HOME"] = folder
         training.train(
-            model, tokenizer, part, validation_tokens[: profile.block_size], profile, Path(folder) / "out",
+            model, tokenizer, part, validation_tokens[: profile.block_size], profile,
+            Path(folder) / "out",
             [live_plot.LivePlot(), watch],
         )  # fmt: skip
     return watch.count * per_step, watch.seconds
@@ -243,7 +256,9 @@ def run_stock(
 def run_beginner(
     profile, model, tokenizer, train_tokens, validation_tokens, steps: int
 ) -> tuple[float, float]:
-    """The same with one row a sequence, padded to the context; counted are the tokens that are no padding."""
+    """The same with one row a sequence, padded to the context; counted are the tokens that are no
+    padding.
+    """
     from helpers import data, profiles
 
     rows = [
@@ -253,8 +268,8 @@ def run_beginner(
     ]
     tokenizer.pad_token = tokenizer.eos_token
     coded = tokenizer(rows, truncation=True, max_length=profile.block_size, padding="max_length")
-    examples = [{"input_ids": ids, "attention_mask": mask, "labels": ids}
-                for ids, mask in zip(coded["input_ids"], coded["attention_mask"], strict=True)]  # fmt: skip
+    pairs = zip(coded["input_ids"], coded["attention_mask"], strict=True)
+    examples = [{"input_ids": ids, "attention_mask": mask, "labels": ids} for ids, mask in pairs]
     useful = sum(map(sum, coded["attention_mask"])) / len(rows)
     return _defaults(profile, model, examples, steps, useful * profile.global_batch_size)
 
@@ -265,8 +280,10 @@ def _defaults(profile, model, dataset, steps: int, tokens: float) -> tuple[float
     watch = watcher()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=steps + 1, per_device_train_batch_size=profile.global_batch_size,
-            use_cpu=profile.device == "cpu", report_to="none", disable_tqdm=True, save_strategy="no",
+            output_dir=folder, max_steps=steps + 1,
+            per_device_train_batch_size=profile.global_batch_size,
+            use_cpu=profile.device == "cpu", report_to="none", disable_tqdm=True,
+            save_strategy="no",
         )  # fmt: skip
         Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=[watch]).train()
     return watch.count * tokens, watch.seconds

@@ -1,7 +1,9 @@
-"""The one-file editions for Google Colab: up to date, complete, and running where nothing else of the repository is.
+"""The one-file editions for Google Colab: up to date, complete, and running where nothing else of
+the repository is.
 
-Each runs in a kernel of its own, in an empty folder, with a stub of `google.colab` and a stand-in for the Hub (hub.py).
-`make test-colab` runs these tests with Colab's versions of everything but Python and torch.
+Each runs in a kernel of its own, in an empty folder, with a stub of `google.colab` and a stand-in
+for the Hub (hub.py). `make test-colab` runs these tests with Colab's versions of everything but
+Python and torch.
 """
 
 import os
@@ -107,7 +109,7 @@ def hub(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def filled(hub, tmp_path_factory):
-    """An HF_HOME that one connected run has filled: lesson 04, which reads the model and the data."""
+    """An HF_HOME that a connected run of lesson 04 has filled, which reads model and data."""
     folder = tmp_path_factory.mktemp("connected")
     execute(COLAB / "04_load_model.ipynb", folder, hub.url)
     return folder / "hf"
@@ -157,7 +159,8 @@ def test_an_edition_runs_in_an_empty_folder(edition, tmp_path, hub):
         assert re.search(r"GPT-2 as published.* run lesson 05 .*Drive", printed)
 
 
-# Three of the six, since each takes ten seconds; 04 asks transformers for the model before any helper does.
+# Three of the six, since each takes ten seconds; 04 asks transformers for the model before any
+# helper does.
 @pytest.mark.parametrize("edition", ["03_tokenize", "04_load_model", "06_generate"])
 def test_an_edition_runs_with_the_cable_out(edition, tmp_path, filled):
     printed = execute(COLAB / f"{edition}.ipynb", tmp_path, NOBODY, HF_HOME=str(filled))
@@ -237,7 +240,8 @@ def test_the_model_goes_to_drive_and_comes_back(tmp_path, monkeypatch, capsys):
         encoding="utf-8"
     ) == "{}"
     assert capsys.readouterr().out.splitlines() == [
-        "No model of lesson 05 is here.", "The model is only in this session.", "The model is on your Drive.",
+        "No model of lesson 05 is here.", "The model is only in this session.",
+        "The model is on your Drive.",
         "The model of lesson 05 is here.",
     ]  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""The rules that keep the stored lessons honest. nbval compares their outputs; this checks what nbval cannot."""
+"""The rules that keep the stored lessons honest. nbval compares their outputs; this checks what
+nbval cannot.
+"""
 
 import io
 import json
@@ -103,7 +105,9 @@ def prose_of(notebook: dict) -> str:
 
 
 def test_the_frame_of_a_lesson(lesson):
-    """Goals, needs, time and map; a range to expect; a failure on purpose; exercises, recap, glossary, next."""
+    """Goals, needs, time and map; a range to expect; a failure on purpose; exercises, recap,
+    glossary, next.
+    """
     notebook = load(lesson)
     opening = "".join(notebook["cells"][0]["source"])
     for part in ("you can**", "**You need**", "**Time", "laptop", "GPU"):
@@ -144,7 +148,9 @@ def lines_of(code: str) -> int:
 
 
 def test_a_lesson_takes_twenty_minutes_to_read(lesson):
-    """At 238 words a minute (Brysbaert 2019, doi.org/10.1016/j.jml.2019.104047) and 4 seconds a line of code."""
+    """At 238 words a minute (Brysbaert 2019, doi.org/10.1016/j.jml.2019.104047) and 4 seconds a
+    line of code.
+    """
     prose = prose_of(load(lesson))
     first, recap = re.search(r"^## Exercise", prose, re.M).start(), prose.index("## Recap")
     words = re.sub(r"\]\([^)]*\)", "]", prose[:first] + prose[recap:]).split()

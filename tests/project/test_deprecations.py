@@ -1,7 +1,8 @@
 """Nothing that the helpers call is on its way out.
 
-pyproject.toml turns a warning that Python attributes to the helpers into an error. Libraries attribute many of theirs
-to themselves, or write them to a log that the helpers keep quiet: here they are caught.
+pyproject.toml turns a warning that Python attributes to the helpers into an error. Libraries
+attribute many of theirs to themselves, or write them to a log that the helpers keep quiet: here
+they are caught.
 """
 
 import contextlib
@@ -108,7 +109,9 @@ def test_a_warning_at_a_line_of_the_helpers_is_an_error(module):
 
 
 def test_a_warning_at_a_line_of_a_lesson_is_an_error():
-    """In the kernels that nbval starts, and those of the editions for Colab: conftest.py sets PYTHONWARNINGS."""
+    """In the kernels that nbval starts, and those of the editions for Colab: conftest.py sets
+    PYTHONWARNINGS.
+    """
     cell = """
 import warnings
 

@@ -138,20 +138,6 @@ def test_these_rules_see_what_they_should(code, bad):
     )
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("helpers/*.py")), ids=lambda path: path.stem)
-def test_the_helpers_start_no_other_program(path):
-    modules = {name.split(".")[0] for _, name in names_in(ast.parse(source_of(path))) if name}
-    assert not modules & {
-        "subprocess",
-        "multiprocessing",
-        "pty",
-        "fcntl",
-        "msvcrt",
-        "resource",
-        "pwd",
-    }
-
-
 def test_what_windows_has_no_letters_for_can_be_printed_into_a_file(tmp_path):
     """Its encoding for files and pipes, cp1252 in Europe, has neither arrows nor emoji."""
     short = tmp_path / "→ 🙂.txt"

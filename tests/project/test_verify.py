@@ -1,4 +1,6 @@
-"""`make verify-gpt2` as far as it can be tried without GPT-2's weights: its row, and a stand-in for the Hub."""
+"""`make verify-gpt2` as far as it can be tried without GPT-2's weights: its row, and a stand-in for
+the Hub.
+"""
 
 import re
 
@@ -9,7 +11,8 @@ from tests.hub import Hub, make_repos
 from tests.unit.test_hub import python
 from tests.verify_gpt2 import HEADER, OUTPUT, with_row
 
-TABLE = f"# Title\n\n{HEADER}\n| --- | --- | --- | --- | --- | --- |\n| not yet run | | | | | |\n\nMore.\n"
+RULE = "| --- | --- | --- | --- | --- | --- |"
+TABLE = f"# Title\n\n{HEADER}\n{RULE}\n| not yet run | | | | | |\n\nMore.\n"
 
 
 def test_the_row_replaces_the_one_before_it_and_nothing_else():

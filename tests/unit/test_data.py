@@ -183,7 +183,8 @@ from helpers import data, loading, profiles
 disable_progress_bars()
 profile = profiles.choose("tiny")
 _, tokenizer = loading.load_pretrained(profile.model)
-splits = load_dataset("json", data_files={"train": sys.argv[1], "validation": sys.argv[2]}, cache_dir=sys.argv[3])
+files = {"train": sys.argv[1], "validation": sys.argv[2]}
+splits = load_dataset("json", data_files=files, cache_dir=sys.argv[3])
 data.load_splits = lambda _: splits
 tokens, _ = data.prepare(profile, tokenizer)
 print(len(tokens), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

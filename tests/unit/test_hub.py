@@ -1,6 +1,8 @@
-"""The profile `gpt2` for real, but small: the script against a stand-in for the Hub (hub.py), with and without faults.
+"""The profile `gpt2` for real, but small: the script against a stand-in for the Hub (hub.py), with
+and without faults.
 
-Each command runs in a process of its own, since huggingface_hub reads its environment when it is imported.
+Each command runs in a process of its own, since huggingface_hub reads its environment when it is
+imported.
 """
 
 import json
@@ -23,8 +25,10 @@ OURS = ("GPT2_TUTORIAL_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_CACHE_HOM
 NOBODY = "http://127.0.0.1:9"  # a closed port
 TRAIN = ("train", "--epochs", "1", "--learning-rate", "1e-3", "--minutes", "1", "--device", "cpu")
 FIELDS = set(
-    "profile model dataset device precision processes epochs steps tokens_seen seconds tokens_per_second "
-    "train_loss_first train_loss_last validation_loss_before validation_loss_after perplexity_before "
+    "profile model dataset device precision processes epochs steps tokens_seen seconds "
+    "tokens_per_second "
+    "train_loss_first train_loss_last validation_loss_before validation_loss_after "
+    "perplexity_before "
     "perplexity_after validation_tokens resumed_from_step stopped_early".split()
 )
 
@@ -32,11 +36,15 @@ FIELDS = set(
 def python(
     *arguments: str, endpoint: str, hf_home: Path, home: Path, text: str = "", **environment: str
 ):
-    """A finished child process that sees this Hub, this cache and this home, and nothing of the caller's."""
+    """A finished child process that sees this Hub, this cache and this home, and nothing of the
+    caller's.
+    """
     outside = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     ours = {
-        "HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "GPT2_TUTORIAL_HOME": str(home), "NO_PROXY": "127.0.0.1",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0", "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_ENDPOINT": endpoint, "HF_HOME": str(hf_home), "GPT2_TUTORIAL_HOME": str(home),
+        "NO_PROXY": "127.0.0.1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env={**outside, **ours, **environment}, input=text,
@@ -56,7 +64,9 @@ def summary_in(home: Path) -> dict:
 
 
 def the_error(done: subprocess.CompletedProcess) -> str:
-    """The one error line that a learner reads; what the Hub's client logs while it tries again may stand above it."""
+    """The one error line that a learner reads; what the Hub's client logs while it tries again may
+    stand above it.
+    """
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
@@ -74,7 +84,9 @@ def repos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(repos, tmp_path_factory):
-    """The first training: its process, its home, and the cache that it filled from a Hub that is gone now."""
+    """The first training: its process, its home, and the cache that it filled from a Hub that is
+    gone now.
+    """
     hf_home, home = tmp_path_factory.mktemp("hf_home"), tmp_path_factory.mktemp("home")
     with Hub(repos) as hub:
         done = helpers(*TRAIN, "--profile", "gpt2", endpoint=hub.url, hf_home=hf_home, home=home)
@@ -140,7 +152,8 @@ def test_evaluate_agrees_with_the_summary(trained):
     assert result["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-6)
 
 
-# What `auto` decides, and in what time. Libraries can take seconds to load: they are here before the clock starts.
+# What `auto` decides, and in what time. Libraries can take seconds to load: they are here before
+# the clock starts.
 CHOOSE = """
 import time, torch
 from huggingface_hub import constants, try_to_load_from_cache
@@ -154,7 +167,9 @@ print(profile.name, time.perf_counter() - began, profile.why, sep="\\n")
 
 
 def chosen(endpoint: str, folder: Path, **environment: str) -> tuple[str, str]:
-    """The profile's name and the reason; it took less than three seconds to find, and wrote nothing."""
+    """The profile's name and the reason; it took less than three seconds to find, and wrote
+    nothing.
+    """
     done = python(
         "-c",
         CHOOSE,
@@ -323,7 +338,8 @@ def test_weights_cut_off_half_way(repos, tmp_path):
         )
     error = the_error(done)
     assert re.search(
-        r"openai-community/gpt2 (could not be fetched .* not all of it .* connection|are incomplete)",
+        r"openai-community/gpt2 "
+        r"(could not be fetched .* not all of it .* connection|are incomplete)",
         error,
     )
     # transformers' own advice, three sentences long, is beside the point here.

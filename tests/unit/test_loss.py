@@ -14,7 +14,7 @@ from tests.conftest import new_micro_model
 
 
 def by_hand(model, ids, block, stride):
-    """The definition, token by token: for each, the first window that predicts it, and one softmax."""
+    """The definition, token by token: the first window that predicts it, and one softmax."""
     total, count = 0.0, 0
     for position in range(1, len(ids)):
         start = 0
@@ -91,7 +91,9 @@ def test_impossible_requests_are_refused(micro_model, block, stride, length):
 def test_the_training_loss_is_the_true_mean_over_predicted_tokens(
     micro_model, micro_profile, streams, home
 ):
-    """The guard `accepts_loss_kwargs = False`: without it Trainer's figure is (block - 1) / block of the true one."""
+    """The guard `accepts_loss_kwargs = False`: without it Trainer's figure is (block - 1) / block
+    of the true one.
+    """
     tokens = streams[0][: 4 * 32]  # one batch is all there is, so its order does not matter
     rows = torch.from_numpy(tokens.reshape(4, 32).astype(np.int64))
     with torch.no_grad():

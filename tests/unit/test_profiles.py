@@ -112,7 +112,7 @@ SMALL = {"model_type": "gpt2", "n_positions": 64, "n_embd": 16, "n_layer": 1, "n
 
 def test_a_model_may_be_a_folder(home, monkeypatch):
     (home / "mine").mkdir()
-    (home / "mine" / "config.json").write_text(json.dumps(SMALL))
+    (home / "mine" / "config.json").write_text(json.dumps(SMALL), encoding="utf-8")
     profile = profiles.choose("auto", "cpu", model="mine")
     assert (profile.name, profile.model_name, profile.block_size) == ("gpt2", "mine", 64)
     assert profile.model == str((home / "mine").resolve()) and "mine on Salesforce" in str(profile)
