@@ -24,9 +24,10 @@ def token_losses(model, ids: torch.Tensor) -> torch.Tensor:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """`F.cross_entropy` of each row of `logits` (rows, vocab) in fp32, computed for as many rows as fit a CPU's cache.
+    """`F.cross_entropy` of each row of `logits` (rows, vocab) in fp32, by parts that fit the cache.
 
-    With all rows at once, its copies for 1,024 tokens of GPT-2 take 200 MB each, and a tenth of a training step.
+    With all rows at once, its copies for 1,024 tokens of GPT-2 take 200 MB each, and a tenth of a
+    training step.
     """
 
     @staticmethod
