@@ -9,10 +9,12 @@ import tokenize
 
 import pytest
 
+from notebooks.tools.editions import own_cells
 from notebooks.tools.lessons import LESSONS, Lesson, with_map, with_next
 
 FIRST_CELL = 'import sys; sys.path.insert(0, "..")\nfrom helpers import start\n\nprofile = start()'
 EXEMPT = {"nbval-ignore-output", "nbval-skip"}
+WIDTH = 92  # characters of a line of code
 KNOWN_TAGS = EXEMPT | {"nbval-check-output"}
 
 pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -132,19 +134,27 @@ def test_terms_are_explained_once(lesson):
     assert len(set(terms)) == len(terms)
 
 
-def test_cells_are_short(lesson):
-    lines = [
-        sum(bool(line.strip()) for line in "".join(cell["source"]).splitlines())
-        for cell in code_cells(load(lesson))
-    ]
-    assert 3 <= sorted(lines)[len(lines) // 2] <= 6
-    assert max(lines) <= 15
-
-
 def lines_of(code: str) -> int:
     """The lines of code, one that is wrapped counted once: it is read as one."""
     kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(code).readline)]
     return kinds.count(tokenize.NEWLINE)
+
+
+def test_cells_are_short(lesson):
+    """At most 15 lines, one that is wrapped counted once, and at most 20 as they stand there."""
+    sources = ["".join(cell["source"]) for cell in code_cells(load(lesson))]
+    lines = [lines_of(source) for source in sources]
+    assert 3 <= sorted(lines)[len(lines) // 2] <= 6
+    assert max(lines) <= 15
+    assert max(sum(bool(line.strip()) for line in source.splitlines()) for source in sources) <= 20
+
+
+def test_no_code_scrolls_sideways(lesson):
+    """A window 1,280 pixels wide has room for 92 characters; Colab's own cells keep to it too."""
+    sources = ["".join(cell["source"]) for cell in code_cells(load(lesson))]
+    sources += [source for kind, _, _, source in own_cells(lesson) if kind == "code"]
+    lines = [line for source in sources for line in source.splitlines()]
+    assert not [line for line in lines if len(line) > WIDTH]
 
 
 def test_a_lesson_takes_twenty_minutes_to_read(lesson):
