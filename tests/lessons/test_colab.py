@@ -156,7 +156,7 @@ def test_an_edition_runs_in_an_empty_folder(edition, tmp_path, hub):
         {"fine_tuned_gpt2", "checkpoints"} if edition.stem.startswith("05") else set()
     )
     if edition.stem.startswith("06"):
-        assert re.search(r"GPT-2 as published.* run lesson 05 .*Drive", printed)
+        assert re.search(r"openai-community/gpt2 as published.* run lesson 05 .*Drive", printed)
 
 
 # Three of the six, since each takes ten seconds; 04 asks transformers for the model before any
