@@ -37,16 +37,17 @@ style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# On all cores: see addopts in pyproject.toml.
+# On all cores; conftest.py says what stays together in one worker.
 check: style
-	$(BIN)/python -m pytest -m "not slow" tests
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow" tests
 
 test: style
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS) tests
+	$(BIN)/python -m pytest notebooks
 
 # What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
 # without comparing their outputs, since other versions word and round some of them differently.
-LAX := --nbval-lax --nbval-current-env -p no:cacheprovider $(WORKERS)
+LAX := --nbval-lax --nbval-current-env -p no:cacheprovider
 test-minimum test-newest: test-%:
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/$(PROGRAMS)/python $(PIP_INSTALL) --upgrade -r tests/environments/$*.txt
