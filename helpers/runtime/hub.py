@@ -9,11 +9,12 @@ import threading
 from pathlib import Path
 
 from helpers.profiles import GPT2, OR_TINY
-from helpers.runtime.compat import dataset_folder, work_offline
+from helpers.runtime.compat import is_folder_of, work_offline
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.saving import is_model
 
 PROBE = f"{GPT2}/resolve/main/config.json"  # a small file that is sure to be there
+SPLITS = ("train", "validation", "test")
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")  # beside the weights
 
 
@@ -63,8 +64,8 @@ def cached_dataset(dataset: str) -> Path | None:
 
     repo, config = split_name(dataset)
     cache = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
-    prepared = Path(cache, dataset_folder(repo)).glob(f"{config or '*'}/*/*/dataset_info.json")
-    found = {file.parents[2] for file in prepared}
+    prepared = Path(cache).glob(f"*/{config or '*'}/*/*/dataset_info.json")
+    found = {file.parents[2] for file in prepared if is_folder_of(file.parents[3].name, repo)}
     return found.pop() if len(found) == 1 else None  # of two configurations, the Hub must say which
 
 
@@ -76,6 +77,53 @@ def split_name(dataset: str) -> tuple[str, str | None]:
             f"A dataset is named OWNER/NAME or OWNER/NAME/CONFIG, as on the Hub, not {dataset!r}."
         )
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
+
+
+def load_texts(name: str, column: str, files: dict[str, str] | None = None):
+    """The splits of a dataset, a `DatasetDict`, each with one column, `text`.
+
+    They come from `files` (JSON lines, for each split), or else from the cache or the Hub. Raises
+    TutorialError where they cannot be had, or where the training split or its text is missing.
+    """
+    import datasets
+
+    datasets.logging.set_verbosity_error()  # else it notes that it took what is in the cache
+    if files:
+        datasets.disable_progress_bars()  # a second's work
+    repo, config = ("json", None) if files else split_name(name)
+    try:
+        found = datasets.load_dataset(repo, config, data_files=files)
+    except Exception as error:  # the network fails in too many ways to name
+        if files:
+            raise
+        reason = type(error).__name__
+        if isinstance(error, ValueError):  # its first two lines list the configurations
+            reason = " ".join(str(error).splitlines()[:2])
+        raise TutorialError(
+            f"{name} could not be fetched from the Hugging Face Hub ({reason}): check its name, "
+            f"{repo}/CONFIG for one of its configurations, and the connection{OR_TINY}."
+        ) from error
+    finally:
+        datasets.enable_progress_bars()
+    if "train" not in found:
+        raise TutorialError(
+            f"{name} has no split named train, only {', '.join(found)}; choose another."
+        )
+    # in this order: the Hub lists test first
+    texts = {split: _text_of(found[split], name, column) for split in SPLITS if split in found}
+    return datasets.DatasetDict(texts)
+
+
+def _text_of(split, name: str, column: str):
+    advice = f"name another of its columns with --column: {', '.join(split.column_names)}"
+    if column not in split.column_names:
+        raise TutorialError(f"{name} has no column {column!r}; {advice}.")
+    if getattr(split.features[column], "dtype", "") not in ("string", "large_string"):
+        raise TutorialError(f"The column {column!r} of {name} is not text; {advice}.")
+    split = split.select_columns(column).rename_columns({column: "text"})
+    if not any(text and text.strip() for rows in split.iter(1000) for text in rows["text"]):
+        raise TutorialError(f"The column {column!r} of {name} is empty; {advice}.")
+    return split
 
 
 def read_config(model: str) -> dict:
