@@ -1,6 +1,5 @@
 """Loading a GPT-2 (lesson 04)."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from helpers.profiles import MODEL_FOLDER, OR_TINY, OWN_TEXT, Profile, choose, h
 from helpers.runtime.compat import quiet
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.hub import reach_hub
-from helpers.runtime.saving import SETTINGS, finish_replacing, is_model, read_summary
+from helpers.runtime.saving import SETTINGS, finish_replacing, is_model, read_json, read_summary
 
 
 def load_pretrained(
@@ -99,10 +98,7 @@ def trained_on(name: str | Path | None = None) -> Profile:
     """
     folder = model_folder(name)
     summary = read_summary(folder) or {}
-    try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        settings = {}
+    settings = read_json(folder / SETTINGS) or {}
     kind = summary.get("profile")
     profile = choose(kind, "cpu", model=str(folder) if kind == "gpt2" else None)
     column = settings.get("column", "text")

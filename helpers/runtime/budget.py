@@ -3,7 +3,6 @@
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,18 +42,13 @@ class Plan:
 
 
 def make_plan(
-    model,
-    blocks,
-    validation_tokens: np.ndarray,
-    profile: Profile,
-    mean_loss: Callable,
-    score: Callable,
+    model, blocks, validation_tokens: np.ndarray, profile: Profile, mean_loss, score
 ) -> Plan:
     """How many steps to take: all of the epochs or, with a budget in minutes, what fits into it.
 
     The cost of a step is measured on the real model and data; the weights stay as they are.
-    `mean_loss(model, ids, profile)` is what a step makes smaller, `score` is `loss.score`. Raises
-    TutorialError where the disk has no room for the checkpoints.
+    `mean_loss` is that of `training`, `score` that of `loss`. Raises TutorialError where the disk
+    has no room for the checkpoints.
     """
     _check_disk(model)
     full = max(1, round(profile.epochs * math.ceil(len(blocks) / profile.global_batch_size)))
@@ -96,7 +90,7 @@ def _check_disk(model) -> None:
         )
 
 
-def _measure_step(model, blocks, profile: Profile, mean_loss: Callable, limit: float) -> float:
+def _measure_step(model, blocks, profile: Profile, mean_loss, limit: float) -> float:
     """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0: no weight changes.
 
     The median of three to 48 steps, as many as fit into `limit` seconds.

@@ -15,7 +15,7 @@ from helpers.profiles import Profile, home
 from helpers.runtime.budget import Plan
 from helpers.runtime.distributed import num_processes
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.saving import SETTINGS, discard, is_model, read_summary
+from helpers.runtime.saving import SETTINGS, discard, is_model, read_json, read_summary
 
 PLAN = "plan.json"
 
@@ -23,14 +23,10 @@ PLAN = "plan.json"
 def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: np.ndarray) -> dict:
     """All that decides the result of a run. Two runs with equal settings here are the same run."""
     digest = hashlib.sha256(train_tokens.tobytes() + validation_tokens.tobytes()).hexdigest()
-    settings = dataclasses.asdict(profile)
+    run = {"model": profile.model_name, "data": digest[:16], "processes": num_processes()}
+    settings = dataclasses.asdict(profile) | run
     del settings["why"]
-    return {
-        **settings,
-        "model": profile.model_name,
-        "data": digest[:16],
-        "processes": num_processes(),
-    }
+    return settings
 
 
 def run_folder(settings: dict, output: Path) -> Path:
@@ -45,26 +41,21 @@ def run_folder(settings: dict, output: Path) -> Path:
 def finished(output: Path, settings: dict) -> dict | None:
     """The summary in `output` where a run with the same settings has been completed there."""
     summary = read_summary(output)
-    if summary is None or summary["stopped_early"]:
+    if summary is None or summary["stopped_early"] or read_json(output / SETTINGS) != settings:
         return None
-    try:
-        theirs = json.loads((output / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if theirs == settings else None
+    return summary
 
 
 def begin(folder: Path, plan: Plan) -> None:
     """Make the folder of a new run, with its plan in it."""
     discard(folder)  # what a run left that was killed before its first checkpoint
     folder.mkdir(parents=True)
-    plan_file = folder / PLAN
-    plan_file.write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
+    (folder / PLAN).write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
 
 
 def read_plan(folder: Path) -> Plan:
     """The plan that the run in `folder` was begun with."""
-    return Plan(**json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    return Plan(**read_json(folder / PLAN))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -79,9 +70,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    try:  # the Trainer writes this file last
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if read_json(checkpoint / "trainer_state.json") is None:  # the Trainer writes it last
         return False
     return is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
 

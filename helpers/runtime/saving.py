@@ -25,8 +25,13 @@ def is_model(folder: Path) -> bool:
 
 def read_summary(folder: Path) -> dict | None:
     """The training summary in `folder`, or None where there is none that can be read."""
+    return read_json(folder / SUMMARY)
+
+
+def read_json(file: Path) -> dict | None:
+    """What a JSON file holds, or None where there is none that can be read."""
     try:
-        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
