@@ -15,10 +15,9 @@ from helpers.runtime.errors import TutorialError
 
 
 class Clock(TrainerCallback):
-    """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
+    """Writes the time so far into each entry of `state.log_history`, across interruptions.
 
-    `elapsed`: seconds of planning, training, evaluation and saving; `step_seconds`: of the steps
-    alone; `tokens_per_second`: training tokens over the latter.
+    `elapsed`: all seconds; `step_seconds`: of the steps; `tokens_per_second`: over the latter.
     """
 
     def __init__(self, tokens_per_step: int = 0):
@@ -46,8 +45,7 @@ class Clock(TrainerCallback):
             self.step_began = None
         tokens = state.global_step * self.tokens_per_step
         entry = state.log_history[-1]
-        entry["elapsed"] = self.elapsed()
-        entry["step_seconds"] = self.step_seconds
+        entry.update(elapsed=self.elapsed(), step_seconds=self.step_seconds)
         entry["tokens_per_second"] = tokens / max(self.step_seconds, 1e-9)
 
 
@@ -86,8 +84,7 @@ class Deadline(TrainerCallback):
         self.clock, self.seconds = clock, seconds
 
     def on_step_end(self, args, state, control, **kwargs):
-        # Of this process alone: a run that is continued gets its budget anew, else it would end
-        # after a step.
+        # Of this process alone: a run that is continued has its budget anew.
         if time.perf_counter() - self.clock.started > self.seconds:
             control.should_training_stop = True
 

@@ -111,8 +111,7 @@ def _say(what) -> None:
 def _train(options) -> None:
     """Fine-tune the profile's GPT-2 and save the best model.
 
-    Run again with the same settings, it continues an unfinished run and leaves a finished one
-    alone.
+    Run again with the same settings, it continues an unfinished run; a finished one stays.
     """
     asked = {name: value for name, value in vars(options).items() if value is not None}
     profile = profiles.choose(options.profile, **{name: asked.pop(name, None) for name in WISHES})

@@ -68,16 +68,14 @@ def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
     Of your own `texts`, the last tenth is for validation. Raises TutorialError where there is too
     little text for both.
     """
+    ending = tokenizer.eos_token_id
     if texts is None:
         splits, documents = load_splits(profile), dataset_of(profile).documents
         training = documents(rows_of(splits["train"]))
         validation = documents(rows_of(splits["validation"]))  # scored as it stands
-        streams = (
-            tokenize(tokenizer, training, tokenizer.eos_token_id),
-            tokenize(tokenizer, validation),
-        )
+        streams = tokenize(tokenizer, training, ending), tokenize(tokenizer, validation)
     else:
-        tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
+        tokens = tokenize(tokenizer, texts, ending)
         cut = len(tokens) - len(tokens) // 10
         streams = tokens[:cut], tokens[cut:]
     if len(streams[0]) < profile.block_size or len(streams[1]) < 2:
@@ -112,9 +110,8 @@ def articles(rows: Iterable[str]) -> list[str]:
 def each_article(rows: Iterable[str]) -> Iterator[str]:
     """The articles that `rows` hold, each as one text: its rows without the blank ones.
 
-    An article starts at a heading of the first level, ` = Title = `, between two blank rows; a few
-    table rows look like such a heading, but stand in running text. What comes before the first
-    heading is an article as well.
+    One starts at a heading of the first level, ` = Title = `, between two blank rows: some rows of
+    tables look like it. What comes before the first heading is an article as well.
     """
     article: list[str] = []
     before, row = "", ""
@@ -130,7 +127,7 @@ def each_article(rows: Iterable[str]) -> Iterator[str]:
 
 
 def read_texts(files: list[str]) -> list[str]:
-    """The texts in your own files: a whole .txt or .md file, or each row of the column `text`.
+    """The texts in your own files: whole .txt or .md files, or the rows of the column `text`.
 
     Raises TutorialError for a file that is missing, of another kind, not UTF-8, or without it.
     """
@@ -144,9 +141,7 @@ def read_texts(files: list[str]) -> list[str]:
             raise TutorialError(f"There is no file {file}; check its name and folder.")
         texts += _read(file)
     if not any(text.strip() for text in texts):
-        raise TutorialError(
-            f"There is no text in {', '.join(map(str, files))}; choose a file with some."
-        )
+        raise TutorialError(f"There is no text in {', '.join(files)}; choose a file with some.")
     return texts
 
 
@@ -169,18 +164,16 @@ def _read(file: Path) -> list[str]:
             f"{file} could not be read as {file.suffix[1:]}: {str(error).splitlines()[0]}"
         ) from error
     if "text" not in table.columns:
-        raise TutorialError(
-            f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename "
-            "one."
-        )
+        columns = ", ".join(map(str, table.columns))
+        raise TutorialError(f"{file} has no column named text, only {columns}; rename one.")
     return [text for text in table["text"] if isinstance(text, str)]
 
 
 def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids (tokens,), after each the token `ending`, if given.
 
-    No special tokens are added. A few texts at a time, into a compact array, two bytes a token
-    where the vocabulary allows: memory stays flat however long the texts are.
+    A few texts at a time, into an array of two bytes a token where the vocabulary allows: memory
+    stays flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
     texts = iter(bar(texts, "tokenizing"))

@@ -12,10 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from helpers.profiles import Profile, home
+from helpers.runtime import saving
 from helpers.runtime.budget import Plan
 from helpers.runtime.distributed import num_processes
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.saving import SETTINGS, discard, is_model, read_json, read_summary
 
 PLAN = "plan.json"
 
@@ -31,31 +31,33 @@ def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: n
 
 def run_folder(settings: dict, output: Path) -> Path:
     """Where the checkpoints of the run with these settings go: one folder a run."""
-    same = {  # 3 is 3.0
-        name: float(value) if isinstance(value, int) else value for name, value in settings.items()
-    }
+    same = {key: float(x) if isinstance(x, int) else x for key, x in settings.items()}  # 3 is 3.0
     digest = hashlib.sha256(json.dumps([same, str(output)], sort_keys=True).encode()).hexdigest()
     return home() / "checkpoints" / f"{output.name}-{digest[:8]}"
 
 
 def finished(output: Path, settings: dict) -> dict | None:
     """The summary in `output` where a run with the same settings has been completed there."""
-    summary = read_summary(output)
-    if summary is None or summary["stopped_early"] or read_json(output / SETTINGS) != settings:
+    summary = saving.read_summary(output)
+    if (
+        summary is None
+        or summary["stopped_early"]
+        or saving.read_json(output / saving.SETTINGS) != settings
+    ):
         return None
     return summary
 
 
 def begin(folder: Path, plan: Plan) -> None:
     """Make the folder of a new run, with its plan in it."""
-    discard(folder)  # what a run left that was killed before its first checkpoint
+    saving.discard(folder)  # what a run left that was killed before its first checkpoint
     folder.mkdir(parents=True)
-    (folder / PLAN).write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
+    saving.write_json(folder / PLAN, dataclasses.asdict(plan))
 
 
 def read_plan(folder: Path) -> Plan:
     """The plan that the run in `folder` was begun with."""
-    return Plan(**read_json(folder / PLAN))
+    return Plan(**saving.read_json(folder / PLAN))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -70,18 +72,15 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    if read_json(checkpoint / "trainer_state.json") is None:  # the Trainer writes it last
+    if saving.read_json(checkpoint / "trainer_state.json") is None:  # the Trainer writes it last
         return False
-    return is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
+    return saving.is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
 
 
 @contextlib.contextmanager
 def only_one(folder: Path):
-    """Within it, no other process trains for `folder`: TutorialError where one does.
-
-    The system forgets the locks of dead processes.
-    """
-    # Processes that train together, under torchrun, each have a lock of their own.
+    """Within it, no other process trains for `folder`: TutorialError where one does."""
+    # The system forgets the locks of dead processes; those that train together have one each.
     rank = os.environ.get("RANK", "0")
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + rank
     try:

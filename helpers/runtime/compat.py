@@ -65,10 +65,7 @@ def heard_while_busy(button) -> None:
 
 
 def own_forward(model):
-    """Take off, and return, the wrapper that accelerate hangs before `model.forward` for fp16.
-
-    It stays there after a training (accelerate 1), and makes an fp32 copy of all logits.
-    """
+    """Take off, and return, what accelerate 1 leaves before `forward`: it copies logits in fp32."""
     return vars(model).pop("forward", None)
 
 

@@ -3,6 +3,7 @@
 A model is named OWNER/NAME, or by its folder; a dataset OWNER/NAME or OWNER/NAME/CONFIG.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -19,17 +20,19 @@ MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")  # besi
 
 
 def reach_hub(model: str, dataset: str | None = None) -> None:
-    """Make sure that a model and, where one is named, a dataset can be had, from cache or Hub.
-
-    Raises TutorialError if not.
-    """
+    """TutorialError where a model, or a dataset that is named, is neither here nor on the Hub."""
     if not use_cached(model, dataset) and not hub_answers():
         missing = [] if cached_model(model) else [model]
         missing += [dataset] if dataset and not cached_dataset(dataset) else []
-        raise TutorialError(
-            f"{' and '.join(missing)} could not be fetched from the Hugging Face Hub, which does "
-            f"not answer: check the connection and run this again{OR_TINY}."
-        )
+        raise TutorialError(not_fetched(" and ".join(missing)))
+
+
+def not_fetched(what: str, why: str = ", which does not answer") -> str:
+    """The sentence for a learner where a model or a dataset could not be had."""
+    return (
+        f"{what} could not be fetched from the Hugging Face Hub{why}: check its name and the "
+        f"connection, and run this again{OR_TINY}."
+    )
 
 
 def use_cached(model: str, dataset: str | None = None) -> bool:
@@ -98,11 +101,8 @@ def load_texts(name: str, column: str, files: dict[str, str] | None = None):
             raise
         reason = type(error).__name__
         if isinstance(error, ValueError):  # its first two lines list the configurations
-            reason = " ".join(str(error).splitlines()[:2])
-        raise TutorialError(
-            f"{name} could not be fetched from the Hugging Face Hub ({reason}): check its name, "
-            f"{repo}/CONFIG for one of its configurations, and the connection{OR_TINY}."
-        ) from error
+            reason = f"{' '.join(str(error).splitlines()[:2])}; name one as {repo}/CONFIG"
+        raise TutorialError(not_fetched(name, f" ({reason})")) from error
     finally:
         datasets.enable_progress_bars()
     if "train" not in found:
@@ -127,10 +127,7 @@ def _text_of(split, name: str, column: str):
 
 
 def read_config(model: str) -> dict:
-    """The `config.json` of a GPT-2, a small file that is read before the weights are fetched.
-
-    Raises TutorialError where there is none, or where it is of another architecture.
-    """
+    """The `config.json` of a GPT-2. TutorialError where there is none, or of something else."""
     if model == GPT2:
         return {"model_type": "gpt2"}  # all else as transformers has it by default
     try:
@@ -157,10 +154,7 @@ def _config_file(model: str) -> Path:
     if isinstance(file, str):
         return Path(file)
     if not hub_answers():
-        raise TutorialError(
-            f"{model} is no folder here, and could not be fetched from the Hugging Face Hub, which "
-            f"does not answer: check its name and the connection{OR_TINY}."
-        )
+        raise TutorialError(not_fetched(model))
     return Path(hf_hub_download(model, "config.json"))
 
 
@@ -170,15 +164,12 @@ def hub_answers() -> bool:
     from huggingface_hub.utils import get_session
 
     def ask():
-        try:
-            answer = get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0)
-            answers.append(answer.status_code < 400)
-        except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
-            answers.append(False)
+        with contextlib.suppress(Exception):  # whatever the network does wrong, and HF_HUB_OFFLINE
+            answers.append(get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0))
 
     answers = []
     # In a thread, since looking up a host's name can take longer than the request may.
     question = threading.Thread(target=ask, daemon=True)
     question.start()
     question.join(2.5)
-    return answers == [True]
+    return any(answer.status_code < 400 for answer in answers)

@@ -10,10 +10,7 @@ from transformers import TrainerCallback
 
 
 class ProgressBar(TrainerCallback):
-    """A tqdm bar with losses, learning rate and tokens a second; above it a line a validation.
-
-    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt.
-    """
+    """A tqdm bar with figures; above it a line a validation, with the text `sample(model)`."""
 
     def __init__(self, sample: Callable[[torch.nn.Module], str] | None = None):
         self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
