@@ -113,10 +113,10 @@ def _train(options) -> None:
 
     Run again with the same settings, it continues an unfinished run; a finished one stays.
     """
-    asked = {name: value for name, value in vars(options).items() if value is not None}
-    profile = profiles.choose(options.profile, **{name: asked.pop(name, None) for name in WISHES})
-    settings = {field.name for field in fields(profile)}
-    profile = replace(profile, **{name: asked[name] for name in settings & asked.keys()})
+    profile = profiles.choose(options.profile, **{name: getattr(options, name) for name in WISHES})
+    names = {field.name for field in fields(profile)}.difference(WISHES)
+    asked = {name: getattr(options, name, None) for name in names}
+    profile = replace(profile, **{name: asked[name] for name in names if asked[name] is not None})
 
     # torch takes seconds to load: only once the settings are right
     from helpers import data, loading, training

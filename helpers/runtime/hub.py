@@ -31,7 +31,7 @@ def not_fetched(what: str, why: str = ", which does not answer") -> str:
     """The sentence for a learner where a model or a dataset could not be had."""
     return (
         f"{what} could not be fetched from the Hugging Face Hub{why}: check its name and the "
-        f"connection, and run this again{OR_TINY}."
+        f"connection and run this again{OR_TINY}."
     )
 
 
