@@ -1,18 +1,13 @@
-"""What happens beside the training steps: clocks, milestones, stopping, progress (lesson 05).
+"""What happens beside the training steps: clocks, milestones, stopping (lesson 05).
 
 `Trainer` calls a callback at fixed moments; a callback answers through `control`. None knows GPT-2.
 """
 
 import math
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
 
-import torch
-from tqdm import tqdm
-from tqdm.std import EMA
 from transformers import TrainerCallback
 
 from helpers.runtime.distributed import agreed, num_processes
@@ -20,10 +15,9 @@ from helpers.runtime.errors import TutorialError
 
 
 class Clock(TrainerCallback):
-    """Writes the time spent so far into each entry of `state.log_history`, across interruptions.
+    """Writes the time so far into each entry of `state.log_history`, across interruptions.
 
-    `elapsed`: seconds of planning, training, evaluation and saving; `step_seconds`: of the steps
-    alone; `tokens_per_second`: training tokens over the latter.
+    `elapsed`: all seconds; `step_seconds`: of the steps; `tokens_per_second`: over the latter.
     """
 
     def __init__(self, tokens_per_step: int = 0):
@@ -51,8 +45,7 @@ class Clock(TrainerCallback):
             self.step_began = None
         tokens = state.global_step * self.tokens_per_step
         entry = state.log_history[-1]
-        entry["elapsed"] = self.elapsed()
-        entry["step_seconds"] = self.step_seconds
+        entry.update(elapsed=self.elapsed(), step_seconds=self.step_seconds)
         entry["tokens_per_second"] = tokens / max(self.step_seconds, 1e-9)
 
 
@@ -91,8 +84,7 @@ class Deadline(TrainerCallback):
         self.clock, self.seconds = clock, seconds
 
     def on_step_end(self, args, state, control, **kwargs):
-        # Of this process alone: a run that is continued gets its budget anew, else it would end
-        # after a step.
+        # Of this process alone: a run that is continued has its budget anew.
         if time.perf_counter() - self.clock.started > self.seconds:
             control.should_training_stop = True
 
@@ -128,41 +120,3 @@ class StopRequest(TrainerCallback):
         if threading.current_thread() is threading.main_thread():
             while self.previous:
                 signal.signal(*self.previous.popitem())
-
-
-class ProgressBar(TrainerCallback):
-    """A tqdm bar with losses, learning rate and tokens a second; above it a line a validation.
-
-    `sample` makes a text to show there of the model, such as what it writes after a fixed prompt.
-    """
-
-    def __init__(self, sample: Callable[[torch.nn.Module], str] | None = None):
-        self.sample, self.bar, self.shown, self.smooth = sample, None, {}, EMA(0.1)
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        done, steps = state.global_step, state.max_steps
-        self.bar = tqdm(total=steps, initial=done, unit="step", desc="training")
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if "loss" in logs:
-            self.shown["loss"] = f"{logs['loss']:.2f}"
-            self.shown["smoothed"] = f"{self.smooth(logs['loss']):.2f}"
-            self.shown["learning rate"] = f"{logs['learning_rate']:.1e}"
-            self.bar.update(state.global_step - self.bar.n)
-        self.shown["tokens/s"] = f"{state.log_history[-1]['tokens_per_second']:,.0f}"
-        self.bar.set_postfix(self.shown)
-
-    def on_evaluate(self, args, state, control, model, metrics, **kwargs):
-        line = (
-            f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}, "
-            f"perplexity {metrics['eval_perplexity']:,.2f}"
-        )
-        if self.sample:
-            was_training = model.training
-            model.eval()  # no dropout while it writes
-            line += f"; {self.sample(model)!r}"
-            model.train(was_training)
-        self.bar.write(line, file=sys.stderr)
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.bar.close()

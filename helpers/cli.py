@@ -13,15 +13,7 @@ from helpers.runtime.errors import TutorialError
 
 SAMPLE_PROMPT = " = Lighthouse = "
 DEFAULT = "default: %(default)s"  # argparse puts the value in
-
-# Options of `train` that are numbers above zero: the field of the profile, its kind, what it is.
-NUMBERS = {
-    "--epochs": ("epochs", float, "passes over the data (default: 3)"),
-    "--learning-rate": ("learning_rate", float, "its peak (default: 1e-3 for tiny, else 5e-5)"),
-    "--minutes": ("minutes", float, "time budget (default: 10 for gpt2 on a CPU, else none)"),
-    "--batch-size": ("global_batch_size", int, "rows a step (default: what suits the device)"),
-}
-OTHERS = ("seed", "attention", "compile")  # options that are called like the profile's field
+WISHES = ("device", "precision", "model", "dataset", "column")  # of which `choose` makes a profile
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,8 +72,11 @@ def _add_training(parser) -> None:
     add("--output-dir", metavar="DIR", default=MODEL_FOLDER, help=DEFAULT)
     add("--device", metavar="D", help=f"{' | '.join(DEVICES)} (default: auto; tiny: always cpu)")
     add("--precision", metavar="P", help=f"{' | '.join(PRECISIONS)} (default: auto; tiny: fp32)")
-    for option, (field, kind, what) in NUMBERS.items():
-        _add_number(parser, option, kind, what, field)
+    number = functools.partial(_add_number, parser)
+    number("--epochs", float, "passes over the data (default: 3)")
+    number("--learning-rate", float, "its peak (default: 1e-3 for tiny, else 5e-5)")
+    number("--minutes", float, "time budget (default: 10 for gpt2 on a CPU, else none)")
+    number("--batch-size", int, "rows a step (default: what suits the device)", "global_batch_size")
     add("--seed", metavar="N", type=int, help="default: 42")
     add("--attention", choices=("sdpa", "eager"), help="default: sdpa")
     add("--compile", action="store_true", default=None, help="use torch.compile")
@@ -89,7 +84,7 @@ def _add_training(parser) -> None:
 
 def _add_number(parser, option: str, kind, what: str, field: str | None = None) -> None:
     read = functools.partial(positive, what=option, kind=kind)
-    name = field or option.removeprefix("--")
+    name = field or option.removeprefix("--").replace("-", "_")
     parser.add_argument(option, metavar="N", dest=name, type=read, help=what)
 
 
@@ -116,21 +111,18 @@ def _say(what) -> None:
 def _train(options) -> None:
     """Fine-tune the profile's GPT-2 and save the best model.
 
-    Run again with the same settings, it continues an unfinished run and leaves a finished one
-    alone.
+    Run again with the same settings, it continues an unfinished run; a finished one stays.
     """
-    names = ("device", "precision", "model", "dataset", "column")
-    wishes = {name: getattr(options, name) for name in names}
-    profile = profiles.choose(options.profile, **wishes)
-    names = (*(field for field, _, _ in NUMBERS.values()), *OTHERS)
-    asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    profile = replace(profile, **asked)
+    profile = profiles.choose(options.profile, **{name: getattr(options, name) for name in WISHES})
+    names = {field.name for field in fields(profile)}.difference(WISHES)
+    asked = {name: getattr(options, name, None) for name in names}
+    profile = replace(profile, **{name: asked[name] for name in names if asked[name] is not None})
 
     # torch takes seconds to load: only once the settings are right
     from helpers import data, loading, training
-    from helpers.callbacks import ProgressBar
     from helpers.generation import Sampling, generate
     from helpers.runtime import hardware
+    from helpers.ui.progress_bar import ProgressBar
 
     output = loading.model_folder(options.output_dir)
     profile = training.ready(profile, output)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.profiles import BUNDLED, ENCYCLOPEDIA, OR_TINY, Profile
+from helpers.profiles import BUNDLED, ENCYCLOPEDIA, Profile
+from helpers.runtime import hub
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.hub import reach_hub, split_name
+from helpers.runtime.hub import SPLITS
 from helpers.runtime.progress import bar
 
-SPLITS = ("train", "validation", "test")
 TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
 _TITLE = re.compile(r" = [^=].* = \n")
 
@@ -25,47 +25,17 @@ class Dataset:
     """A text dataset: what it is called, where its rows are, and how they become documents."""
 
     name: str  # on the Hub OWNER/NAME or OWNER/NAME/CONFIG
-    column: str  # the one that holds the text
     documents: Callable[[Iterable[str]], Iterator[str]]
     files: dict[str, str] | None = None  # JSON lines for each split, of one that came with us
-
-    def load(self):
-        """All that the dataset holds, a `DatasetDict`: from its files, the cache or the Hub."""
-        from datasets import load_dataset
-
-        if self.files:
-            return load_dataset("json", data_files=self.files)
-        repo, config = split_name(self.name)
-        try:
-            return load_dataset(repo, config)
-        except Exception as error:  # the network fails in too many ways to name
-            advice = f"check its name and the connection, and run this again{OR_TINY}"
-            names = _configurations(repo) if isinstance(error, ValueError) else []
-            if config not in names and len(names) > 1:
-                advice = f"name one of its configurations, {repo}/CONFIG: {', '.join(names)}"
-            raise TutorialError(
-                f"{self.name} could not be fetched from the Hugging Face Hub "
-                f"({type(error).__name__}): {advice}."
-            ) from error
-
-
-def _configurations(repo: str) -> list[str]:
-    from datasets import get_dataset_config_names
-
-    try:
-        return get_dataset_config_names(repo)
-    except Exception:  # then the error that led here is told as it is
-        return []
 
 
 def dataset_of(profile: Profile) -> Dataset:
     """The dataset of a profile: rows of WikiText are lines of articles, others are documents."""
     if profile.dataset == ENCYCLOPEDIA:
         files = {split: str(BUNDLED / "encyclopedia" / f"{split}.jsonl") for split in SPLITS}
-        return Dataset(ENCYCLOPEDIA, profile.column, each_article, files)
+        return Dataset(ENCYCLOPEDIA, each_article, files)
     is_wikitext = profile.dataset.startswith("Salesforce/wikitext/")
-    documents = each_article if is_wikitext else each_document
-    return Dataset(profile.dataset, profile.column, documents)
+    return Dataset(profile.dataset, each_article if is_wikitext else each_document)
 
 
 def load_splits(profile: Profile):
@@ -74,46 +44,16 @@ def load_splits(profile: Profile):
     Where it has no validation split, the last tenth of the training rows becomes one. Raises
     TutorialError where the Hub is needed and cannot be reached, and where there is no such text.
     """
-    from datasets import DatasetDict, disable_progress_bars, enable_progress_bars, logging
-
-    logging.set_verbosity_error()  # else it notes that it took what is in the cache
     dataset = dataset_of(profile)
-    if dataset.files:
-        disable_progress_bars()  # a second's work
-    else:
-        reach_hub(profile.model, dataset.name)
-    try:
-        found = dataset.load()
-    finally:
-        enable_progress_bars()
-    if "train" not in found:
-        raise TutorialError(
-            f"{dataset.name} has no split named train, only {', '.join(found)}; choose another."
-        )
-    texts = DatasetDict({  # the Hub lists test first
-        split: _text_of(found[split], dataset) for split in SPLITS if split in found
-    })  # fmt: skip
+    if not dataset.files:
+        hub.reach_hub(profile.model, dataset.name)
+    texts = hub.load_texts(dataset.name, profile.column, dataset.files)
     if "validation" not in texts:
         count = len(texts["train"])
         cut = count - max(1, count // 10)
         texts["validation"] = texts["train"].select(range(cut, count))
         texts["train"] = texts["train"].select(range(cut))
     return texts
-
-
-def _text_of(split, dataset: Dataset):
-    """The column of a split that holds the text, called `text`, or a TutorialError."""
-    names, column = ", ".join(split.column_names), dataset.column
-    advice = f"name another of its columns with --column: {names}"
-    if column not in split.column_names:
-        raise TutorialError(f"{dataset.name} has no column {column!r}; {advice}.")
-    if getattr(split.features[column], "dtype", "") not in ("string", "large_string"):
-        raise TutorialError(f"The column {column!r} of {dataset.name} is not text; {advice}.")
-    split = split.select_columns(column)
-    split = split if column == "text" else split.rename_column(column, "text")
-    if not any(each_document(rows_of(split))):
-        raise TutorialError(f"The column {column!r} of {dataset.name} is empty; {advice}.")
-    return split
 
 
 def validation_texts(profile: Profile) -> list[str]:
@@ -128,16 +68,14 @@ def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
     Of your own `texts`, the last tenth is for validation. Raises TutorialError where there is too
     little text for both.
     """
+    ending = tokenizer.eos_token_id
     if texts is None:
         splits, documents = load_splits(profile), dataset_of(profile).documents
         training = documents(rows_of(splits["train"]))
         validation = documents(rows_of(splits["validation"]))  # scored as it stands
-        streams = (
-            tokenize(tokenizer, training, tokenizer.eos_token_id),
-            tokenize(tokenizer, validation),
-        )
+        streams = tokenize(tokenizer, training, ending), tokenize(tokenizer, validation)
     else:
-        tokens = tokenize(tokenizer, texts, tokenizer.eos_token_id)
+        tokens = tokenize(tokenizer, texts, ending)
         cut = len(tokens) - len(tokens) // 10
         streams = tokens[:cut], tokens[cut:]
     if len(streams[0]) < profile.block_size or len(streams[1]) < 2:
@@ -172,9 +110,8 @@ def articles(rows: Iterable[str]) -> list[str]:
 def each_article(rows: Iterable[str]) -> Iterator[str]:
     """The articles that `rows` hold, each as one text: its rows without the blank ones.
 
-    An article starts at a heading of the first level, ` = Title = `, between two blank rows; a few
-    table rows look like such a heading, but stand in running text. What comes before the first
-    heading is an article as well.
+    One starts at a heading of the first level, ` = Title = `, between two blank rows: some rows of
+    tables look like it. What comes before the first heading is an article as well.
     """
     article: list[str] = []
     before, row = "", ""
@@ -190,7 +127,7 @@ def each_article(rows: Iterable[str]) -> Iterator[str]:
 
 
 def read_texts(files: list[str]) -> list[str]:
-    """The texts in your own files: a whole .txt or .md file, or each row of the column `text`.
+    """The texts in your own files: whole .txt or .md files, or the rows of the column `text`.
 
     Raises TutorialError for a file that is missing, of another kind, not UTF-8, or without it.
     """
@@ -204,9 +141,7 @@ def read_texts(files: list[str]) -> list[str]:
             raise TutorialError(f"There is no file {file}; check its name and folder.")
         texts += _read(file)
     if not any(text.strip() for text in texts):
-        raise TutorialError(
-            f"There is no text in {', '.join(map(str, files))}; choose a file with some."
-        )
+        raise TutorialError(f"There is no text in {', '.join(files)}; choose a file with some.")
     return texts
 
 
@@ -229,18 +164,16 @@ def _read(file: Path) -> list[str]:
             f"{file} could not be read as {file.suffix[1:]}: {str(error).splitlines()[0]}"
         ) from error
     if "text" not in table.columns:
-        raise TutorialError(
-            f"{file} has no column named text, only {', '.join(map(str, table.columns))}; rename "
-            "one."
-        )
+        columns = ", ".join(map(str, table.columns))
+        raise TutorialError(f"{file} has no column named text, only {columns}; rename one.")
     return [text for text in table["text"] if isinstance(text, str)]
 
 
 def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids (tokens,), after each the token `ending`, if given.
 
-    No special tokens are added. A few texts at a time, into a compact array, two bytes a token
-    where the vocabulary allows: memory stays flat however long the texts are.
+    A few texts at a time, into an array of two bytes a token where the vocabulary allows: memory
+    stays flat however long the texts are.
     """
     tail = [] if ending is None else [ending]
     texts = iter(bar(texts, "tokenizing"))

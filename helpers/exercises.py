@@ -1,9 +1,8 @@
 """Exercises with a checker: `check`, `hint` and `solution` for the exercises of a lesson.
 
-Their texts lie in `bundled/exercises/NN.md`. No answer is written down there: the code of the
-solution runs on your profile's data, and your answer is compared with what comes out. The code of
-each typical mistake runs as well, so a wrong answer that somebody has given before gets the hint
-that fits it. (Checked exercises with hints are the idea of Kaggle's learntools.)
+No answer is written down in `bundled/exercises/NN.md`: the code of the solution, and of each
+typical mistake with its own hint, runs on your profile's data, and your answer is compared with
+what comes out. (Checked exercises with hints are the idea of Kaggle's learntools.)
 """
 
 import math
@@ -22,8 +21,7 @@ TOLERANCE = 0.005  # of a decimal figure, relative: an answer may be rounded
 class Exercises:
     """The exercises of lesson `lesson`, such as "03", on the data of `profile`.
 
-    `parts[n - 1]` maps the headings of exercise n (Compare, Hint, Solution, Right, Mistake) to the
-    texts under them.
+    `parts[n - 1]` maps the headings of exercise n, such as Hint, to the texts under them.
     """
 
     def __init__(self, lesson: str, profile: Profile):
@@ -50,9 +48,8 @@ class Exercises:
         except Exception as error:  # whatever the learner's own function raises
             return f": checking your answer raised {type(error).__name__}: {error}"
         if _empty(given):
-            if callable(answer):
-                return f" waits: the function returns nothing yet. {push}"
-            return f" waits for your answer. {push}"
+            waits = ": the function returns nothing yet" if callable(answer) else " for your answer"
+            return f" waits{waits}. {push}"
         expected = self.run(number, parts["Solution"][0])
         if _same(given, expected):
             return f": right! {_prose(parts['Right'][0])}"
@@ -67,9 +64,8 @@ class Exercises:
         """Print the next hint; after the last one, the last one again."""
         hints = self._parts(number)["Hint"]
         self.hinted[number - 1] = place = min(self.hinted[number - 1] + 1, len(hints))
-        more = "hint again for more"
-        if place == len(hints):
-            more = f"the last one; solution({number}) shows the answer"
+        last = f"the last one; solution({number}) shows the answer"
+        more = last if place == len(hints) else "hint again for more"
         print(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})")
 
     def solution(self, number: int) -> None:

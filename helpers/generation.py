@@ -39,8 +39,7 @@ class Sampling:
                 raise TutorialError(f"{name} must be from {low:g} to {high:g}, not {value}.")
 
     def __str__(self) -> str:
-        # 16 digits, or a long seed would be rounded
-        settings = asdict(self).items()
+        settings = asdict(self).items()  # 16 digits, or a long seed would be rounded
         return ", ".join(f"{name.replace('_', ' ')} {value:.16g}" for name, value in settings)
 
 
@@ -109,10 +108,7 @@ def room(model, sampling: Sampling) -> int:
 
 
 def encode_prompt(tokenizer, prompt: str, longest: int) -> tuple[list[int], int]:
-    """The ids of `prompt`, at most its last `longest`, and how many were cut.
-
-    Raises TutorialError if it is blank.
-    """
+    """The last `longest` ids of `prompt`, and how many were cut; TutorialError if it is blank."""
     if not prompt.strip():
         raise TutorialError("The prompt is empty; type a few words for the model to continue.")
     ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]

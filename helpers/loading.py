@@ -1,16 +1,15 @@
 """Loading a GPT-2 (lesson 04)."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from helpers.profiles import MODEL_FOLDER, OR_TINY, OWN_TEXT, Profile, choose, home
+from helpers.profiles import MODEL_FOLDER, OWN_TEXT, Profile, choose, home
 from helpers.runtime.compat import quiet
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.hub import reach_hub
-from helpers.runtime.saving import SETTINGS, finish_replacing, is_model, read_summary
+from helpers.runtime.hub import not_fetched, reach_hub
+from helpers.runtime.saving import SETTINGS, finish_replacing, is_model, read_json, read_summary
 
 
 def load_pretrained(
@@ -23,15 +22,13 @@ def load_pretrained(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options = {"attn_implementation": attention}
+    options = {"attn_implementation": attention, "dtype": torch.float32}
     if dropout is not None:
         options |= dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), dropout)
     try:
         with quiet(bars=not Path(source).is_dir()):  # a local model is there in a second
             tokenizer = AutoTokenizer.from_pretrained(str(source))
-            model = AutoModelForCausalLM.from_pretrained(
-                str(source), dtype=torch.float32, **options
-            )
+            model = AutoModelForCausalLM.from_pretrained(str(source), **options)
         # Where its file is missing, transformers makes an empty tokenizer.
         if not 1 < len(tokenizer) <= model.config.vocab_size:
             raise ValueError("the tokenizer does not fit the model")
@@ -44,18 +41,11 @@ def _why_not(source: str | Path, error: Exception) -> str:
     reason = type(error).__name__  # the libraries' own messages advise on other cases
     if Path(source).is_dir():
         return (
-            f"The model in {source} is incomplete or broken ({reason}); delete the folder and make "
-            "it again."
+            f"The model in {source} is incomplete or broken ({reason}); delete it, make it again."
         )
     if reason == "SafetensorError":  # a file came, but not all of it
-        return (
-            f"The downloaded weights of {source} are incomplete ({reason}); delete them from "
-            "HF_HOME and run again."
-        )
-    return (
-        f"{source} could not be fetched from the Hugging Face Hub, or not all of it ({reason}): "
-        f"check the connection and run this again{OR_TINY}."
-    )
+        return f"The weights of {source} are incomplete; delete them from HF_HOME and run again."
+    return not_fetched(source, f", or not all of it ({reason})")
 
 
 def fuse_activation(model):
@@ -67,10 +57,7 @@ def fuse_activation(model):
 
 
 def load_base(profile: Profile):
-    """The profile's model before fine-tuning, ready to train, and its tokenizer.
-
-    Raises TutorialError where the model or the profile's dataset is neither here nor on the Hub.
-    """
+    """The profile's model before fine-tuning and its tokenizer; TutorialError as `reach_hub`."""
     reach_hub(profile.model, profile.hub_dataset)
     return load_pretrained(profile.model, profile.device, profile.dropout, profile.attention)
 
@@ -86,23 +73,15 @@ def load_fine_tuned(name: str | Path | None = None, device: str = "cpu"):
     """The model and tokenizer in a model folder. Raises TutorialError where there is none."""
     folder = model_folder(name)
     if not is_model(folder):
-        raise TutorialError(
-            f"There is no model in {folder}; train one with: python -m helpers train"
-        )
+        raise TutorialError(f"There is no model in {folder}; run: python -m helpers train")
     return load_pretrained(folder, device)
 
 
 def trained_on(name: str | Path | None = None) -> Profile:
-    """The profile of the model in a folder, with the dataset that it was trained on.
-
-    Raises TutorialError where that was your own text.
-    """
+    """The profile of the model in a folder, its dataset included; TutorialError for own text."""
     folder = model_folder(name)
     summary = read_summary(folder) or {}
-    try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        settings = {}
+    settings = read_json(folder / SETTINGS) or {}
     kind = summary.get("profile")
     profile = choose(kind, "cpu", model=str(folder) if kind == "gpt2" else None)
     column = settings.get("column", "text")
@@ -117,8 +96,7 @@ def trained_on(name: str | Path | None = None) -> Profile:
 def ensure_model(profile: Profile, callbacks=()):
     """The fine-tuned model, its tokenizer, and a sentence on where it comes from.
 
-    Where lesson 05 has saved none yet, `tiny` is trained in a minute; `gpt2` is taken as it is
-    before fine-tuning.
+    Where lesson 05 has saved none, `tiny` is trained in a minute; `gpt2` is taken as published.
     """
     folder = model_folder()
     if is_model(folder) and (summary := read_summary(folder)):

@@ -94,10 +94,7 @@ def losses_as_html(history: list[dict], before: float | None = None) -> str:
 
 
 def new_figure() -> Figure:
-    """A figure to draw again and again: fixed margins are fast.
-
-    Not pyplot's, which must stay out of callbacks.
-    """
+    """A figure to draw again and again, with fixed margins, and not pyplot's: so in callbacks."""
     figure = Figure(figsize=SIZE)
     figure.subplots_adjust(left=0.09, right=0.98, bottom=0.16, top=0.9)
     return figure

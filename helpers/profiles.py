@@ -1,8 +1,7 @@
 """The two ways to run the series, and where its files go.
 
-`gpt2` is the real thing: OpenAI's GPT-2 and WikiText-2, from the Hugging Face Hub, or another model
-of that family. `tiny` needs nothing but this repository: a small GPT-2 of our own and a small
-encyclopedia. The same code runs either; a `Profile` holds everything that differs.
+`gpt2` is the real thing: OpenAI's GPT-2 and WikiText-2, from the Hugging Face Hub. `tiny` needs
+nothing but this repository: a small GPT-2 of our own and a small encyclopedia.
 """
 
 import os
@@ -27,7 +26,7 @@ MODEL_FOLDER = "fine_tuned_gpt2"
 
 @dataclass(frozen=True)
 class Profile:
-    """One block of settings: everything that differs between the two ways to run the series."""
+    """One block of settings: everything that differs between the ways to run the same code."""
 
     name: str  # "tiny" or "gpt2"
     why: str  # the reason it was chosen, for the learner
@@ -70,18 +69,15 @@ def on_colab() -> bool:
 
 
 def home() -> Path:
-    """The folder that everything the series writes goes to.
-
-    It is `GPT2_TUTORIAL_HOME`, or the repository root; on Colab, the working folder.
-    """
-    if os.environ.get("GPT2_TUTORIAL_HOME"):
-        return Path(os.environ["GPT2_TUTORIAL_HOME"]).expanduser().resolve()
+    """Where everything goes: `GPT2_TUTORIAL_HOME`, the repository root, Colab's working folder."""
+    if folder := _set("HOME"):
+        return Path(folder).expanduser().resolve()
     return Path.cwd() if on_colab() else Path(__file__).resolve().parent.parent
 
 
 def budget() -> float | None:
     """`GPT2_TUTORIAL_MINUTES` in minutes, or None where it is not set."""
-    text = os.environ.get("GPT2_TUTORIAL_MINUTES")
+    text = _set("MINUTES")
     return positive(text, "GPT2_TUTORIAL_MINUTES") if text else None
 
 
@@ -103,10 +99,9 @@ def choose(
 ) -> Profile:  # fmt: skip
     """The profile to run: `name`, `GPT2_TUTORIAL_PROFILE`, or what `auto` finds within 3 seconds.
 
-    `model` is another GPT-2, by its name on the Hub or its folder, in the profile `gpt2`; `dataset`
-    another dataset of the Hub, and `column` the one that holds its text. What is not given is taken
-    from GPT2_TUTORIAL_DEVICE, _MODEL, _DATASET and _COLUMN. Raises TutorialError for what does not
-    exist, or what this machine lacks.
+    `model` is another GPT-2, by its name on the Hub or its folder; `dataset` another dataset of the
+    Hub, and `column` the one that holds its text. What is not given is GPT2_TUTORIAL_DEVICE,
+    _MODEL, _DATASET and _COLUMN. Raises TutorialError for what does not exist or is lacking.
     """
     name = _known(name or _set("PROFILE") or "auto", NAMES, "profile")
     device = _asked_device(device)
@@ -166,7 +161,7 @@ def _gpt2(why: str, device: str, precision: str, model: str) -> Profile:
         # A GPU takes the usual batch of 8 x 1,024 tokens. A CPU needs seconds for each row, and
         # with a budget of minutes many small steps teach more than few large ones.
         global_batch_size=8 if on_gpu else 1,
-        micro_batch_size=hardware.rows_that_fit(config, most=8) if on_gpu else 1,
+        micro_batch_size=hardware.rows_that_fit(config) if on_gpu else 1,
         learning_rate=5e-5,
         # On a CPU, dropout keeps PyTorch off its fast attention, and a short run does not overfit.
         dropout=None if on_gpu else 0.0,

@@ -25,10 +25,9 @@ def train(model, tokenizer, train_tokens: np.ndarray, validation_tokens: np.ndar
           profile: Profile, output: Path, callbacks=(), resume: bool = True) -> dict:  # fmt: skip
     """Fine-tune `model` in place, save the best by validation loss to `output`; gives the summary.
 
-    `train_tokens` and `validation_tokens` are streams of ids (tokens,). With `resume`, a run with
-    the same settings goes on from its newest checkpoint or, where it was completed, raises
-    AlreadyFinished. `callbacks` watch. Raises TutorialError for a text that is too short, a loss
-    that is no number, and an `output` that must not be replaced or that is in use.
+    The texts are streams of ids (tokens,). With `resume`, a run with the same settings goes on from
+    its newest checkpoint or, where it was completed, raises AlreadyFinished. TutorialError for a
+    text too short, a loss that is no number, and an `output` not to be replaced or in use.
     """
     with checkpoints.only_one(output), compat.quiet():
         run = resolve_settings(train_tokens, validation_tokens, profile, output, resume)

@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 
 from helpers import data, loading, print_utf8, profiles, training
-from helpers.callbacks import ProgressBar
 from helpers.cli import SAMPLE_PROMPT
 from helpers.generation import generate
 from helpers.loss import evaluate
 from helpers.runtime import saving
 from helpers.runtime.errors import TutorialError
+from helpers.ui import progress_bar
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 HEADER = (
@@ -88,7 +88,9 @@ def main(readme: Path = README) -> None:
     texts, before = [generate(model, tokenizer, SAMPLE_PROMPT)], perplexities(model, test)
     output = loading.model_folder(OUTPUT)
     try:
-        summary = training.train(model, tokenizer, *tokens, profile, output, [ProgressBar()])
+        summary = training.train(
+            model, tokenizer, *tokens, profile, output, [progress_bar.ProgressBar()]
+        )
     except training.AlreadyFinished:  # by an earlier run, which was stopped after its training
         summary = saving.read_summary(output)
         model, _ = loading.load_fine_tuned(output, profile.device)

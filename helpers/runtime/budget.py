@@ -3,7 +3,6 @@
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from helpers.runtime.errors import TutorialError
 from helpers.runtime.progress import bar
 
 EVALUATION_SHARE = 0.2  # of a time budget, at most
+CHECKPOINT = 3 * 4  # bytes a parameter: its value and AdamW's two means, in fp32
 BYTES_A_SECOND = 500e6  # what a plain solid-state disk writes
 
 
@@ -43,18 +43,13 @@ class Plan:
 
 
 def make_plan(
-    model,
-    blocks,
-    validation_tokens: np.ndarray,
-    profile: Profile,
-    mean_loss: Callable,
-    score: Callable,
+    model, blocks, validation_tokens: np.ndarray, profile: Profile, mean_loss, score
 ) -> Plan:
     """How many steps to take: all of the epochs or, with a budget in minutes, what fits into it.
 
     The cost of a step is measured on the real model and data; the weights stay as they are.
-    `mean_loss(model, ids, profile)` is what a step makes smaller, `score` is `loss.score`. Raises
-    TutorialError where the disk has no room for the checkpoints.
+    `mean_loss` is that of `training`, `score` that of `loss`. Raises TutorialError where the disk
+    has no room for the checkpoints.
     """
     _check_disk(model)
     full = max(1, round(profile.epochs * math.ceil(len(blocks) / profile.global_batch_size)))
@@ -68,26 +63,20 @@ def make_plan(
     part = time.perf_counter()
     score(model, sample, profile.block_size)
     per_token = (time.perf_counter() - part) / len(sample)
-    saving = _checkpoint_bytes(model) / BYTES_A_SECOND
-    # A margin of 2%, since machines are not steady.
-    left = 0.98 * budget - (time.perf_counter() - began)
-    # Once more than during the run: evaluated before the first step, too.
-    affordable = EVALUATION_SHARE * left / (evaluations + 1) / per_token
+    saving = CHECKPOINT * model.num_parameters() / BYTES_A_SECOND
+    left = 0.98 * budget - (time.perf_counter() - began)  # 2% less: machines are not steady
+    times = evaluations + 1  # once before the first step, too
+    affordable = EVALUATION_SHARE * left / times / per_token
     used = int(min(len(validation_tokens), max(affordable, profile.block_size)))
-    left -= (evaluations + 1) * used * per_token + evaluations * saving
+    left -= times * used * per_token + evaluations * saving
     steps = max(1, min(full, round(left / step)))
     return Plan(steps, full, min(steps, evaluations), used, step)
-
-
-def _checkpoint_bytes(model) -> int:
-    """The size of a checkpoint: for each weight its value and AdamW's two means, in fp32."""
-    return 3 * 4 * model.num_parameters()
 
 
 def _check_disk(model) -> None:
     """Raise TutorialError where two checkpoints, a third and the model do not fit."""
     home().mkdir(parents=True, exist_ok=True)
-    needed = 3 * _checkpoint_bytes(model) + 4 * model.num_parameters()
+    needed = (3 * CHECKPOINT + 4) * model.num_parameters()
     free = shutil.disk_usage(home()).free
     if free < needed:
         raise TutorialError(
@@ -96,11 +85,8 @@ def _check_disk(model) -> None:
         )
 
 
-def _measure_step(model, blocks, profile: Profile, mean_loss: Callable, limit: float) -> float:
-    """Seconds for an optimizer step, as `Trainer` takes it, at learning rate 0: no weight changes.
-
-    The median of three to 48 steps, as many as fit into `limit` seconds.
-    """
+def _measure_step(model, blocks, profile: Profile, mean_loss, limit: float) -> float:
+    """Seconds for an optimizer step: the median of 3 to 48 at learning rate 0, within `limit`."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
     rows = [blocks[i % len(blocks)]["input_ids"] for i in range(profile.micro_batch_size)]
     ids = torch.from_numpy(np.stack(rows)).to(model.device)  # (micro_batch_size, block)

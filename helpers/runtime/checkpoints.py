@@ -12,10 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from helpers.profiles import Profile, home
+from helpers.runtime import saving
 from helpers.runtime.budget import Plan
 from helpers.runtime.distributed import num_processes
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.saving import SETTINGS, discard, is_model, read_summary
 
 PLAN = "plan.json"
 
@@ -23,48 +23,41 @@ PLAN = "plan.json"
 def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: np.ndarray) -> dict:
     """All that decides the result of a run. Two runs with equal settings here are the same run."""
     digest = hashlib.sha256(train_tokens.tobytes() + validation_tokens.tobytes()).hexdigest()
-    settings = dataclasses.asdict(profile)
+    run = {"model": profile.model_name, "data": digest[:16], "processes": num_processes()}
+    settings = dataclasses.asdict(profile) | run
     del settings["why"]
-    return {
-        **settings,
-        "model": profile.model_name,
-        "data": digest[:16],
-        "processes": num_processes(),
-    }
+    return settings
 
 
 def run_folder(settings: dict, output: Path) -> Path:
     """Where the checkpoints of the run with these settings go: one folder a run."""
-    same = {  # 3 is 3.0
-        name: float(value) if isinstance(value, int) else value for name, value in settings.items()
-    }
+    same = {key: float(x) if isinstance(x, int) else x for key, x in settings.items()}  # 3 is 3.0
     digest = hashlib.sha256(json.dumps([same, str(output)], sort_keys=True).encode()).hexdigest()
     return home() / "checkpoints" / f"{output.name}-{digest[:8]}"
 
 
 def finished(output: Path, settings: dict) -> dict | None:
     """The summary in `output` where a run with the same settings has been completed there."""
-    summary = read_summary(output)
-    if summary is None or summary["stopped_early"]:
+    summary = saving.read_summary(output)
+    if (
+        summary is None
+        or summary["stopped_early"]
+        or saving.read_json(output / saving.SETTINGS) != settings
+    ):
         return None
-    try:
-        theirs = json.loads((output / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if theirs == settings else None
+    return summary
 
 
 def begin(folder: Path, plan: Plan) -> None:
     """Make the folder of a new run, with its plan in it."""
-    discard(folder)  # what a run left that was killed before its first checkpoint
+    saving.discard(folder)  # what a run left that was killed before its first checkpoint
     folder.mkdir(parents=True)
-    plan_file = folder / PLAN
-    plan_file.write_text(json.dumps(dataclasses.asdict(plan)), encoding="utf-8")
+    saving.write_json(folder / PLAN, dataclasses.asdict(plan))
 
 
 def read_plan(folder: Path) -> Plan:
     """The plan that the run in `folder` was begun with."""
-    return Plan(**json.loads((folder / PLAN).read_text(encoding="utf-8")))
+    return Plan(**saving.read_json(folder / PLAN))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -79,20 +72,15 @@ def step_of(checkpoint: Path) -> int:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    try:  # the Trainer writes this file last
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if saving.read_json(checkpoint / "trainer_state.json") is None:  # the Trainer writes it last
         return False
-    return is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
+    return saving.is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
 
 
 @contextlib.contextmanager
 def only_one(folder: Path):
-    """Within it, no other process trains for `folder`: TutorialError where one does.
-
-    The system forgets the locks of dead processes.
-    """
-    # Processes that train together, under torchrun, each have a lock of their own.
+    """Within it, no other process trains for `folder`: TutorialError where one does."""
+    # The system forgets the locks of dead processes; those that train together have one each.
     rank = os.environ.get("RANK", "0")
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + rank
     try:

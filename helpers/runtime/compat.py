@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import sys
 
 OFFLINE = "YES"  # how we set HF_HUB_OFFLINE: any other value is the learner's own
@@ -50,15 +49,9 @@ def work_offline(offline: bool) -> None:
         reset()
 
 
-def dataset_folder(repo: str) -> str:
-    """The folder that datasets 4.0 to 5.2 give OWNER/SomeName in their cache: OWNER___some_name.
-
-    Their own `datasets.naming` does this; to import it takes a second, and all of datasets.
-    """
-    owner, name = repo.split("/")
-    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
-    return f"{owner}___{name.lower()}"
+def is_folder_of(name: str, repo: str) -> bool:
+    """Whether datasets 4.0 to 5.2 call their cache of OWNER/SomeName so: OWNER___some_name."""
+    return name.replace("_", "").lower() == repo.replace("/", "").replace("_", "").lower()
 
 
 def heard_while_busy(button) -> None:
@@ -72,10 +65,7 @@ def heard_while_busy(button) -> None:
 
 
 def own_forward(model):
-    """Take off, and return, the wrapper that accelerate hangs before `model.forward` for fp16.
-
-    It stays there after a training (accelerate 1), and makes an fp32 copy of all logits.
-    """
+    """Take off, and return, what accelerate 1 leaves before `forward`: it copies logits in fp32."""
     return vars(model).pop("forward", None)
 
 

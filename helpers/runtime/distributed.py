@@ -31,21 +31,15 @@ def agreed(wish: bool) -> bool:
 
 
 def share_batch(profile: Profile) -> Profile:
-    """The profile with a batch that all processes share evenly, one row each at least.
-
-    Raises TutorialError where they cannot.
-    """
+    """The profile with a batch that all processes share evenly, or a TutorialError."""
     processes = num_processes()
     batch = max(processes, profile.global_batch_size)
     if batch % processes:
         raise TutorialError(
             f"{processes} processes cannot share {batch} rows; make the batch size a multiple."
         )
-    return replace(
-        profile,
-        global_batch_size=batch,
-        micro_batch_size=math.gcd(profile.micro_batch_size, batch // processes),
-    )
+    micro_batch = math.gcd(profile.micro_batch_size, batch // processes)
+    return replace(profile, global_batch_size=batch, micro_batch_size=micro_batch)
 
 
 def gradient_accumulation_steps(profile: Profile) -> int:

@@ -2,7 +2,4 @@
 
 
 class TutorialError(Exception):
-    """Something that you can mend: its message is one sentence on what happened and what to do.
-
-    The command line prints the message and leaves with exit code 2.
-    """
+    """Something that you can mend: its message is one sentence on what happened and what to do."""

@@ -6,12 +6,11 @@ from helpers.profiles import Profile
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.hub import read_config
 
+SIZES = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12}  # of GPT-2
+
 
 def device_and_precision(device: str = "auto", precision: str = "auto") -> tuple[str, str]:
-    """The device and the precision that this machine offers for what was asked.
-
-    Raises TutorialError for what it lacks.
-    """
+    """The device and the precision for what was asked; TutorialError for what is not there."""
     import torch
 
     if device == "auto":
@@ -59,7 +58,8 @@ def free_memory(device: str) -> int:
 
 def count_parameters(config: dict) -> int:
     """The parameters of a GPT-2, by the formula, from its `config.json`."""
-    vocabulary, context, width, layers, inner = _sizes(config)
+    vocabulary, context, width, layers = _sizes(config)
+    inner = config.get("n_inner") or 4 * width
     attention = 4 * width * width + 4 * width  # queries, keys, values and output, with biases
     mlp = 2 * width * inner + inner + width
     norms = 4 * width  # two in a layer: scale and shift
@@ -74,26 +74,19 @@ def training_memory(config: dict, rows: int) -> tuple[int, int]:
     https://arxiv.org/abs/2205.05198, without the attention matrix, which a fused kernel never
     keeps), and two numbers for each word of the vocabulary, all of 4 bytes at most.
     """
-    vocabulary, context, width, layers, _ = _sizes(config)
+    vocabulary, context, width, layers = _sizes(config)
     a_token = 4 * (17 * width * layers + 2 * vocabulary)
     return 16 * count_parameters(config), rows * context * a_token
 
 
-def _sizes(config: dict) -> tuple[int, int, int, int, int]:
-    """Vocabulary, context, width, layers and the width inside an MLP."""
-    width = config.get("n_embd", 768)
-    return (
-        config.get("vocab_size", 50_257),
-        config.get("n_positions", 1024),
-        width,
-        config.get("n_layer", 12),
-        config.get("n_inner") or 4 * width,
-    )
+def _sizes(config: dict) -> list[int]:
+    """Vocabulary, context, width and layers."""
+    return [config.get(name, size) for name, size in SIZES.items()]
 
 
-def rows_that_fit(config: dict, most: int = 8) -> int:
+def rows_that_fit(config: dict) -> int:
     """How many rows of a whole context a GPU holds at a time in training."""
-    rows = most if gpu_memory() > 30e9 else 2
+    rows = 8 if gpu_memory() > 30e9 else 2
     while rows > 1 and sum(training_memory(config, rows)) > 0.9 * gpu_memory():
         rows //= 2
     return rows

@@ -3,32 +3,36 @@
 A model is named OWNER/NAME, or by its folder; a dataset OWNER/NAME or OWNER/NAME/CONFIG.
 """
 
+import contextlib
 import json
 import os
 import threading
 from pathlib import Path
 
 from helpers.profiles import GPT2, OR_TINY
-from helpers.runtime.compat import dataset_folder, work_offline
+from helpers.runtime.compat import is_folder_of, work_offline
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.saving import is_model
 
 PROBE = f"{GPT2}/resolve/main/config.json"  # a small file that is sure to be there
+SPLITS = ("train", "validation", "test")
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")  # beside the weights
 
 
 def reach_hub(model: str, dataset: str | None = None) -> None:
-    """Make sure that a model and, where one is named, a dataset can be had, from cache or Hub.
-
-    Raises TutorialError if not.
-    """
+    """TutorialError where a model, or a dataset that is named, is neither here nor on the Hub."""
     if not use_cached(model, dataset) and not hub_answers():
         missing = [] if cached_model(model) else [model]
         missing += [dataset] if dataset and not cached_dataset(dataset) else []
-        raise TutorialError(
-            f"{' and '.join(missing)} could not be fetched from the Hugging Face Hub, which does "
-            f"not answer: check the connection and run this again{OR_TINY}."
-        )
+        raise TutorialError(not_fetched(" and ".join(missing)))
+
+
+def not_fetched(what: str, why: str = ", which does not answer") -> str:
+    """The sentence for a learner where a model or a dataset could not be had."""
+    return (
+        f"{what} could not be fetched from the Hugging Face Hub{why}: check its name and the "
+        f"connection and run this again{OR_TINY}."
+    )
 
 
 def use_cached(model: str, dataset: str | None = None) -> bool:
@@ -63,8 +67,8 @@ def cached_dataset(dataset: str) -> Path | None:
 
     repo, config = split_name(dataset)
     cache = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
-    prepared = Path(cache, dataset_folder(repo)).glob(f"{config or '*'}/*/*/dataset_info.json")
-    found = {file.parents[2] for file in prepared}
+    prepared = Path(cache).glob(f"*/{config or '*'}/*/*/dataset_info.json")
+    found = {file.parents[2] for file in prepared if is_folder_of(file.parents[3].name, repo)}
     return found.pop() if len(found) == 1 else None  # of two configurations, the Hub must say which
 
 
@@ -78,11 +82,52 @@ def split_name(dataset: str) -> tuple[str, str | None]:
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
 
 
-def read_config(model: str) -> dict:
-    """The `config.json` of a GPT-2, a small file that is read before the weights are fetched.
+def load_texts(name: str, column: str, files: dict[str, str] | None = None):
+    """The splits of a dataset, a `DatasetDict`, each with one column, `text`.
 
-    Raises TutorialError where there is none, or where it is of another architecture.
+    They come from `files` (JSON lines, for each split), or else from the cache or the Hub. Raises
+    TutorialError where they cannot be had, or where the training split or its text is missing.
     """
+    import datasets
+
+    datasets.logging.set_verbosity_error()  # else it notes that it took what is in the cache
+    if files:
+        datasets.disable_progress_bars()  # a second's work
+    repo, config = ("json", None) if files else split_name(name)
+    try:
+        found = datasets.load_dataset(repo, config, data_files=files)
+    except Exception as error:  # the network fails in too many ways to name
+        if files:
+            raise
+        reason = type(error).__name__
+        if isinstance(error, ValueError):  # its first two lines list the configurations
+            reason = f"{' '.join(str(error).splitlines()[:2])}; name one as {repo}/CONFIG"
+        raise TutorialError(not_fetched(name, f" ({reason})")) from error
+    finally:
+        datasets.enable_progress_bars()
+    if "train" not in found:
+        raise TutorialError(
+            f"{name} has no split named train, only {', '.join(found)}; choose another."
+        )
+    # in this order: the Hub lists test first
+    texts = {split: _text_of(found[split], name, column) for split in SPLITS if split in found}
+    return datasets.DatasetDict(texts)
+
+
+def _text_of(split, name: str, column: str):
+    advice = f"name another of its columns with --column: {', '.join(split.column_names)}"
+    if column not in split.column_names:
+        raise TutorialError(f"{name} has no column {column!r}; {advice}.")
+    if getattr(split.features[column], "dtype", "") not in ("string", "large_string"):
+        raise TutorialError(f"The column {column!r} of {name} is not text; {advice}.")
+    split = split.select_columns(column).rename_columns({column: "text"})
+    if not any(text and text.strip() for rows in split.iter(1000) for text in rows["text"]):
+        raise TutorialError(f"The column {column!r} of {name} is empty; {advice}.")
+    return split
+
+
+def read_config(model: str) -> dict:
+    """The `config.json` of a GPT-2. TutorialError where there is none, or of something else."""
     if model == GPT2:
         return {"model_type": "gpt2"}  # all else as transformers has it by default
     try:
@@ -109,10 +154,7 @@ def _config_file(model: str) -> Path:
     if isinstance(file, str):
         return Path(file)
     if not hub_answers():
-        raise TutorialError(
-            f"{model} is no folder here, and could not be fetched from the Hugging Face Hub, which "
-            f"does not answer: check its name and the connection{OR_TINY}."
-        )
+        raise TutorialError(not_fetched(model))
     return Path(hf_hub_download(model, "config.json"))
 
 
@@ -122,15 +164,12 @@ def hub_answers() -> bool:
     from huggingface_hub.utils import get_session
 
     def ask():
-        try:
-            answer = get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0)
-            answers.append(answer.status_code < 400)
-        except Exception:  # whatever the network does wrong, and HF_HUB_OFFLINE: no answer
-            answers.append(False)
+        with contextlib.suppress(Exception):  # whatever the network does wrong, and HF_HUB_OFFLINE
+            answers.append(get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0))
 
     answers = []
     # In a thread, since looking up a host's name can take longer than the request may.
     question = threading.Thread(target=ask, daemon=True)
     question.start()
     question.join(2.5)
-    return answers == [True]
+    return any(answer.status_code < 400 for answer in answers)

@@ -13,30 +13,38 @@ from helpers.runtime.errors import TutorialError
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
-# What makes a folder a model: all files of any one of these sets. (Of sharded weights, the index is
-# written last.)
-_MODELS = (("config.json", "model.safetensors"), ("config.json", "model.safetensors.index.json"))
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # the index is written last
 
 
 def is_model(folder: Path) -> bool:
     """Whether `folder` holds a whole model: its configuration and its weights."""
-    return any(all((folder / name).is_file() for name in names) for names in _MODELS)
+    has_weights = any((folder / name).is_file() for name in WEIGHTS)
+    return has_weights and (folder / "config.json").is_file()
 
 
 def read_summary(folder: Path) -> dict | None:
     """The training summary in `folder`, or None where there is none that can be read."""
+    return read_json(folder / SUMMARY)
+
+
+def read_json(file: Path) -> dict | None:
+    """What a JSON file holds, or None where there is none that can be read."""
     try:
-        return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Write `content` to a file, to be found by `read_json`."""
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> dict:
     """Replace `folder` by model, tokenizer, summary and settings: either all is new, or nothing is.
 
-    What was there stays whole as `NAME.previous`, in place of an older one. Returns the summary,
-    which `describe` gives after the weights were written: it tells the time that took, too. Raises
-    TutorialError for a folder that is not ours or cannot be moved, and for a full disk.
+    What was there becomes `NAME.previous`. Returns the summary, which `describe` gives once the
+    weights are written. TutorialError for a folder not ours or not to be moved, and a full disk.
     """
     check_replaceable(folder)
     new = _new(folder)
@@ -46,9 +54,8 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
         summary = describe()
-        # The summary comes last: a folder that has one is whole.
-        for name, content in ((SETTINGS, settings), (SUMMARY, summary)):
-            (new / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(new / SETTINGS, settings)
+        write_json(new / SUMMARY, summary)  # the last: a folder that has one is whole
     except (OSError, SafetensorError) as error:
         discard(new)
         reason = getattr(error, "strerror", None) or error
@@ -81,12 +88,10 @@ def _put_in_place(new: Path, folder: Path) -> None:
 
 
 def _new(folder: Path) -> Path:
-    """Where the successor of `folder` is written."""
     return folder.with_name(f".{folder.name}.new")
 
 
 def _previous(folder: Path) -> Path:
-    """Where the predecessor of `folder` is kept."""
     return folder.with_name(f"{folder.name}.previous")
 
 
@@ -99,10 +104,7 @@ def finish_replacing(folder: Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise TutorialError unless `folder` is missing, empty, or a model folder of ours.
-
-    `NAME.previous`, which makes way for it, must be so as well.
-    """
+    """TutorialError unless `folder` and `NAME.previous` are missing, empty, or models of ours."""
     finish_replacing(folder)
     for path in (folder, _previous(folder)):
         if path.exists() and not path.is_dir():
@@ -121,7 +123,6 @@ def discard(folder: Path) -> None:
     """Delete a folder, under another name: so a kill on the way leaves no half of it."""
     rest = folder.with_name(f".{folder.name}.deleted")
     shutil.rmtree(rest, ignore_errors=True)
-    # There may be none; or, on Windows, somebody has a file in it open.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # it is missing; or, on Windows, somebody has it open
         folder.replace(rest)
         shutil.rmtree(rest, ignore_errors=True)

@@ -42,7 +42,7 @@ class Completion:
     def record(self) -> dict:
         """What is saved of it."""
         made = {"prompt": self.prompt, "text": str(self), "model": self.model}
-        return made | {"kept_tokens": self.kept} | asdict(self.sampling)
+        return {**made, "kept_tokens": self.kept, **asdict(self.sampling)}
 
 
 def stream_with_alternatives(
@@ -94,19 +94,15 @@ def _text(tokenizer, written: list[Token], token: int) -> str:
 
 
 def page(run: list[Completion], name: Callable | None = None, chosen: Token | None = None) -> str:
-    """HTML of the texts of a run, side by side where there is room.
-
-    `name` gives that of a token id, for the tooltips; the token `chosen` gets a frame.
-    """
+    """HTML of a run's texts, side by side; `name` is that of a token id, `chosen` gets a frame."""
     columns = []
     for text in run:
         title = f"<u>{html.escape(text.model)}</u>\n" if len(run) > 1 else ""
         spans = [f"{title}<b>{html.escape(text.prompt[-SHOWN:])}</b>"]
         spans += [_span(token, name, token is chosen) for token in text.tokens]
         columns.append(f'<div style="flex: 1 1 300px; min-width: 0">{"".join(spans)}</div>')
-    wrap = "white-space: pre-wrap; overflow-wrap: anywhere"
-    style = f"display: flex; flex-wrap: wrap; gap: 20px; {wrap}"
-    return f'<div style="{style}">{"".join(columns)}</div>'
+    style = "display: flex; flex-wrap: wrap; gap: 20px; white-space: pre-wrap"
+    return f'<div style="{style}; overflow-wrap: anywhere">{"".join(columns)}</div>'
 
 
 def _span(token: Token, name: Callable | None, framed: bool) -> str:
@@ -136,17 +132,13 @@ def markdown(text: Completion) -> str:
 
 
 def save(texts: list[Completion], folder: Path) -> Path:
-    """Write `texts` to a new Markdown file in `folder` and a JSON Lines file beside it.
-
-    Returns the path of the Markdown one. Raises OSError where it cannot be written.
-    """
+    """Write `texts` to a new Markdown file, whose path is returned, and JSON Lines beside it."""
     lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
-    contents = {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     before = len(list(folder.glob(f"{name}*.md")))  # saved within the same second
-    file = folder / f"{name}{f'_{before + 1}' if before else ''}.md"
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, content in contents.items():
+    file = folder / (f"{name}_{before + 1}.md" if before else f"{name}.md")
+    for suffix, content in {".md": "\n".join(map(markdown, texts)), ".jsonl": lines}.items():
         with file.with_suffix(suffix).open("x", encoding="utf-8") as new:
             new.write(content)
     return file

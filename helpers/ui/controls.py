@@ -3,11 +3,11 @@
 import html
 from collections.abc import Callable
 
-from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Button, Checkbox, HBox, Layout, VBox
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Checkbox, HBox, Layout, VBox
 
 from helpers.generation import LAST_SEED, Sampling
 from helpers.ui.completion import ALTERNATIVES, Completion, Token
-from helpers.ui.explore import with_slider
+from helpers.ui.explore import button, with_slider
 
 WIDTH = "860px"
 ROW = Layout(flex_flow="row wrap", max_width=WIDTH)
@@ -24,13 +24,6 @@ DIALS = (  # a field of Sampling, the widget that sets it, its label, its range,
     ("repetition_penalty", BoundedFloatText, "repetition", dict(min=1, max=2, step=0.05),
      "above 1, tokens that were there before become less likely"),
 )  # fmt: skip
-
-
-def button(description: str, tooltip: str, click: Callable, *arguments) -> Button:
-    """A button that calls `click(*arguments)`."""
-    made = Button(description=description, tooltip=tooltip, layout=Layout(width="auto"))
-    made.on_click(lambda _: click(*arguments))
-    return made
 
 
 class Dials:
@@ -70,8 +63,7 @@ class Dials:
 class Inspector:
     """A field for the number of a token, what that is, and buttons with what might stand there.
 
-    `name` gives that of a token id. `changed()` is called when another number is set,
-    `choose(rank)` when an alternative is clicked.
+    `name` is that of a token id; a new number calls `changed()`, an alternative `choose(rank)`.
     """
 
     def __init__(self, name: Callable[[int], str], changed: Callable, choose: Callable):
@@ -85,12 +77,8 @@ class Inspector:
 
     def find(self, run: list[Completion]) -> tuple[Completion | None, int]:
         """The text with the token of that number, and its place there; a run's texts count on."""
-        place = self.number.value - 1
-        for text in run:
-            if place < len(text.tokens):
-                return text, place
-            place -= len(text.tokens)
-        return None, 0
+        places = [(text, place) for text in run for place in range(len(text.tokens))]
+        return places[self.number.value - 1] if self.number.value <= len(places) else (None, 0)
 
     def draw(self, run: list[Completion]) -> Token | None:
         """Show the token of that number, and return it; nothing where `run` has none."""

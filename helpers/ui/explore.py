@@ -1,7 +1,6 @@
 """What moves in the lessons (02, 03, 06): controls, and a picture that follows them.
 
-Only what ipywidgets 7.7 and 8 share, and drawn on the main thread: so in JupyterLab, VS Code and
-Colab.
+Only what ipywidgets 7.7 and 8 share, drawn on the main thread: for JupyterLab, VS Code, Colab.
 """
 
 import html
@@ -22,16 +21,19 @@ def show_widget(widget: ipywidgets.Widget, note: str) -> None:
 def typed(control: ipywidgets.ValueWidget):
     """The value of a control; half an emoji, which a browser may send, becomes "?"."""
     value = control.value
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # no tokenizer takes half an emoji
-    return value
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def button(description: str, tooltip: str, click: Callable, *arguments) -> ipywidgets.Button:
+    """A button that calls `click(*arguments)`."""
+    made = ipywidgets.Button(description=description, tooltip=tooltip)
+    made.layout.width = "auto"
+    made.on_click(lambda _: click(*arguments))
+    return made
 
 
 def with_slider(field: ipywidgets.BoundedIntText | ipywidgets.BoundedFloatText) -> ipywidgets.HBox:
-    """`field` and, beside it, a slider that moves with it.
-
-    A screen reader says the field's description; the handle of a slider can be given no name.
-    """
+    """`field`, which a screen reader can name, and beside it a slider that moves with it."""
     whole = isinstance(field, ipywidgets.BoundedIntText)
     field.layout.width, field.style.description_width = "160px", "90px"
     limits = dict(value=field.value, min=field.min, max=field.max, step=field.step, readout=False)
@@ -54,9 +56,8 @@ def explore(
 ) -> ipywidgets.VBox:
     """Show `controls`, and under them the HTML that `draw` makes of their values at each change.
 
-    `draw` takes the values under the names of the controls. It gets whatever a learner types, so it
-    must pass all text through `html.escape`. A number field gets a slider. Where no widget can be
-    shown, `note` stands in its place.
+    `draw` takes the values under the controls' names, and must pass text through `html.escape`. A
+    number field gets a slider. Where no widget can be shown, `note` stands in its place.
     """
     picture = ipywidgets.HTML()
 

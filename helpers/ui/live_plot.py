@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 from helpers.plots import losses_as_html
 from helpers.profiles import on_colab
 from helpers.runtime.compat import heard_while_busy
-from helpers.ui.explore import show_widget
+from helpers.ui.explore import button, show_widget
 
 REFRESH = 2.0  # seconds between two drawings
 
@@ -18,9 +18,8 @@ REFRESH = 2.0  # seconds between two drawings
 class LivePlot(TrainerCallback):
     """Loss curves and figures that grow while `Trainer` works, and then vanish; a Stop button.
 
-    `note` gives a text to show below, such as the latest sample. `history` is, in the end, the log
-    to draw the final curves from, with `plots.plot_losses`. JupyterLab delivers a click while the
-    cell runs; on Colab, which does not, there is no button. The notebook's ■ stops everywhere.
+    `note` gives a text to show below, such as the latest sample; `history` is, in the end, the log
+    for `plots.plot_losses`. Colab delivers no click while a cell runs, so there is no button.
     """
 
     def __init__(self, before: float | None = None, note: Callable[[], str] = str):
@@ -28,14 +27,11 @@ class LivePlot(TrainerCallback):
         self.next_drawing = self.next_figures = 0.0  # on the clock of time.monotonic
         self.stopped = False
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
-        self.stop = ipywidgets.Button(
-            description="Stop", tooltip="End the training after this step; keep the model"
-        )
-        self.stop.on_click(self._stop)
+        self.stop = button("Stop", "End the training after this step; keep the model", self._stop)
         self.stop.layout.display = "none" if on_colab() else None
         self.box = ipywidgets.VBox([self.picture, self.figures, self.stop])
 
-    def _stop(self, _) -> None:
+    def _stop(self) -> None:
         self.stopped = self.stop.disabled = True
 
     def on_train_begin(self, args, state, control, **kwargs):

@@ -1,8 +1,7 @@
 """The prompt box (lesson 06): type, generate, look inside, branch off, go back.
 
-A thread computes, so that Stop stays alive. Colab shows nothing of what a thread does: there the
-click itself computes, and the notebook's ■ stops it. Whatever stands in a prompt or comes from a
-model is text, never markup.
+A thread computes, so that Stop stays alive; on Colab, which shows nothing of a thread, the click
+itself does. Whatever stands in a prompt or comes from a model is text, never markup.
 """
 
 import functools
@@ -19,8 +18,8 @@ from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
 from helpers.runtime.errors import TutorialError
 from helpers.ui.completion import Completion, Token, describe, grow, instead, page, save
-from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector, button
-from helpers.ui.explore import show_widget, typed
+from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector
+from helpers.ui.explore import button, show_widget, typed
 from helpers.ui.worker import Worker
 
 REDRAW = 0.05  # seconds between two drawings of a growing text
@@ -29,9 +28,8 @@ REDRAW = 0.05  # seconds between two drawings of a growing text
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `show()` displays the box. Where no widget can be shown, `write(prompt)` and `save()` serve.
     `history` holds a list of texts for each run: one, or two where the `base` model, with the same
-    tokenizer, writes beside yours.
+    tokenizer, writes beside yours. Where no widget can be shown, `write` and `save` serve.
     """
 
     def __init__(
@@ -50,12 +48,9 @@ class PromptBox:
         self.prompt = Textarea(
             prompt, description="Prompt", placeholder="Type a few words", layout=wide, style=LABEL
         )
-        again = "Another text for the prompt of the text below"
-        restore = "Put this text's prompt and settings back in place"
-        saving = "All texts of this box, as Markdown and as JSON Lines"
-        self.generate = button("Generate", "Continue the prompt", self._generate)
+        self.generate = button("Generate", "Continue the prompt", self._start)
         self.generate.button_style = "primary"
-        self.again = button("Regenerate", again, self._regenerate)
+        self.again = button("Regenerate", "Another text for the same prompt", self._regenerate)
         self.stop = button("Stop", "End the text here", self.worker.stop)
         self.stop.layout.display = None if self.worker.threaded else "none"
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
@@ -67,8 +62,8 @@ class PromptBox:
         self.inspector = Inspector(self.name, self._draw, self._branch)
         self.back = button("Back", "The text before this one", self._step, -1)
         self.forward = button("Forward", "The text after this one", self._step, 1)
-        self.restore = button("Restore", restore, self._restore)
-        self.saving = button("Save", saving, self._save)
+        self.restore = button("Restore", "Take this text's prompt and settings", self._restore)
+        self.saving = button("Save", "All texts, as Markdown and as JSON Lines", self._save)
         first = [self.generate, self.again, self.stop, self.clear, self.beside]
         last = [self.back, self.forward, self.restore, self.saving]
         self.box = VBox(
@@ -83,11 +78,10 @@ class PromptBox:
         heard_while_busy(self.stop)
 
     def write(self, prompt: str, beside: bool = False, **settings) -> str:
-        """What your model makes of `prompt`, once it is all written.
+        """What your model makes of `prompt`; with `beside`, prints what the base model does.
 
-        `settings` are fields of `Sampling`, and stay. Prints the seed, what of the prompt did not
-        fit and, with `beside`, what the base model makes of it. Raises TutorialError for a blank
-        prompt or an impossible setting.
+        `settings` are fields of `Sampling`, and stay. Raises TutorialError for a blank prompt or an
+        impossible setting.
         """
         self.dials.set(replace(self.dials.sampling(), **settings))
         if "seed" in settings:  # one that is asked for is used
@@ -103,20 +97,13 @@ class PromptBox:
         return str(run[0])
 
     def save(self) -> Path:
-        """Write the history to two new files in `home()`, and return the path of the Markdown one.
-
-        Raises OSError where the disk is full or nothing may be written.
-        """
+        """Write the history to two new files in `home()`; see `completion.save`."""
         return save([text for run in self.history for text in run], home())
 
-    def _generate(self) -> None:
-        self._start(typed(self.prompt))
-
     def _regenerate(self) -> None:
-        prompt = self.run[0].prompt if self.run else typed(self.prompt)
         if self.run and self.dials.last_seed is None:  # after Restore
             self.dials.last_seed = self.run[0].sampling.seed
-        self._start(prompt)
+        self._start(self.run[0].prompt if self.run else "")
 
     def _branch(self, rank: int) -> None:
         text, place = self.inspector.find(self.run)
@@ -124,8 +111,11 @@ class PromptBox:
             kept = instead(self.tokenizer, text.tokens, place, rank)
             self._start(text.prompt, [text.model], kept)
 
-    def _start(self, prompt: str, models: list[str] | None = None, kept: list[Token] = ()) -> None:
+    def _start(
+        self, prompt: str = "", models: list[str] | None = None, kept: list[Token] = ()
+    ) -> None:
         """Write, and tell of every error: in a thread, nobody else would."""
+        prompt = prompt or typed(self.prompt)
         models = models or list(self.models)[: 1 + self.beside.value]
 
         def task(over):
@@ -142,16 +132,12 @@ class PromptBox:
         try:
             self.worker.start(task)
         except RuntimeError as error:
-            advice = "Close other programs or notebooks, and try again."
-            self._say(f"The text could not be begun ({error}). {advice}")
+            self._say(f"The text could not be begun ({error}). Close other programs; try again.")
 
     def _write(
         self, over: threading.Event, prompt: str, models: list[str], kept: list[Token] = ()
     ) -> list[Completion]:
-        """Write a run until `over` is set. What there is stays when it is stopped or breaks off.
-
-        Returns an empty list where it is stopped before it begins.
-        """
+        """Write a run until `over` is set; what there is stays. An empty list: it never began."""
         longest = room(self.models[models[0]], self.dials.sampling())
         ids, cut = encode_prompt(self.tokenizer, prompt, longest)
         with self.lock:
@@ -203,12 +189,11 @@ class PromptBox:
 
     def _save(self) -> None:
         try:
-            file = self.save()
+            file, count = self.save(), sum(map(len, self.history))
+            self._say(f"Saved: {count} texts in {file} and the .jsonl file beside it.")
         except OSError as error:
             reason = f"could not be written to {home()} ({error.strerror})"
-            return self._say(f"The texts {reason}; free some space and save again.")
-        count = sum(map(len, self.history))
-        self._say(f"Saved: {count} texts in {file} and the .jsonl file beside it.")
+            self._say(f"The texts {reason}; free some space and save again.")
 
     def _show(self, run: list[Completion]) -> None:
         """Display a run that is not growing, or nothing, and say what it is."""

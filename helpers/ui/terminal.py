@@ -4,14 +4,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from helpers.generation import (
-    LAST_SEED,
-    Sampling,
-    decode_stream,
-    encode_prompt,
-    room,
-    stream_tokens,
-)
+from helpers import generation
+from helpers.generation import LAST_SEED, Sampling
 from helpers.runtime.errors import TutorialError
 
 LEAVE = ":q"
@@ -36,9 +30,9 @@ def prompt_loop(model, tokenizer, sampling: Sampling) -> None:
             if not sys.stdin.isatty():  # nobody is there to type another one
                 raise
             print(error)
-        else:
-            prompt = wanted
-            sampling = replace(sampling, seed=(sampling.seed + 1) % (LAST_SEED + 1))
+            continue
+        prompt = wanted
+        sampling = replace(sampling, seed=(sampling.seed + 1) % (LAST_SEED + 1))
 
 
 def _typed_lines() -> Iterator[str]:
@@ -67,12 +61,13 @@ def _turn(sampling: Sampling, name: str, value: str) -> Sampling:
 
 def _write(model, tokenizer, prompt: str, sampling: Sampling) -> None:
     """Print a text while it is written; Ctrl-C ends it. TutorialError for an empty prompt."""
-    ids, cut = encode_prompt(tokenizer, prompt, room(model, sampling))
+    ids, cut = generation.encode_prompt(tokenizer, prompt, generation.room(model, sampling))
     if cut:
         print(f"[The first {cut:,} tokens of the prompt do not fit and are left out.]")
     print(prompt, end="", flush=True)
     try:
-        for piece in decode_stream(tokenizer, stream_tokens(model, ids, sampling)):
+        tokens = generation.stream_tokens(model, ids, sampling)
+        for piece in generation.decode_stream(tokenizer, tokens):
             print(piece, end="", flush=True)
         print(f"\n[seed {sampling.seed}]")
     except KeyboardInterrupt:

@@ -24,10 +24,7 @@ class Worker:
         self.deaf_until = 0.0  # on the clock of time.monotonic
 
     def start(self, task: Callable[[threading.Event], object]) -> None:
-        """Run `task` in a thread, unless this worker is at work, or has ended a task this moment.
-
-        Raises RuntimeError where the system gives no thread.
-        """
+        """Run `task` in a thread, unless this worker is at work, or has just ended a task."""
         with self.lock:
             if not self.over.is_set() or time.monotonic() < self.deaf_until:
                 return

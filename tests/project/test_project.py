@@ -139,12 +139,7 @@ def test_importing_is_instant(code, heavy):
 
 
 @pytest.mark.parametrize(
-    ("paths", "limit"),
-    [
-        pytest.param(TAUGHT, 1400, marks=pytest.mark.xfail(strict=True, reason="90 lines over")),
-        pytest.param(MODULES, 2600, marks=pytest.mark.xfail(strict=True, reason="150 lines over")),
-    ],
-    ids=["taught", "all"],
+    ("paths", "limit"), [(TAUGHT, 1400), (MODULES, 2600)], ids=["taught", "all"]
 )
 def test_the_helpers_stay_small(paths, limit):
     texts = [path.read_text(encoding="utf-8") for path in paths]

@@ -48,14 +48,14 @@ def test_the_readme_has_the_table():
 # What Ctrl-C in the third step does.
 STOPPED = """
 import runpy, signal, sys
-from helpers import callbacks
+from helpers.ui import progress_bar
 
-class Stopped(callbacks.ProgressBar):
+class Stopped(progress_bar.ProgressBar):
     def on_step_begin(self, args, state, control, **_):
         if state.global_step == 2:
             signal.raise_signal(signal.SIGINT)
 
-callbacks.ProgressBar = Stopped
+progress_bar.ProgressBar = Stopped
 runpy.run_module("tests.verify_gpt2", run_name="__main__")
 """
 

@@ -9,6 +9,7 @@ from transformers import TrainerControl, TrainerState
 
 from helpers import callbacks, loss
 from helpers.runtime.errors import TutorialError
+from helpers.ui.progress_bar import ProgressBar
 
 LOGS = (
     {"loss": 4.0, "learning_rate": 1e-3},
@@ -25,11 +26,7 @@ def test_a_terminal_shows_figures_and_what_the_model_writes(capsys):
         modes.append(model.training)
         return "a lamp\n"
 
-    bar, state, control = (
-        callbacks.ProgressBar(sample),
-        TrainerState(max_steps=10),
-        TrainerControl(),
-    )
+    bar, state, control = (ProgressBar(sample), TrainerState(max_steps=10), TrainerControl())
     bar.on_train_begin(None, state, control)
     for step, logs in enumerate(LOGS, start=1):
         state.global_step = min(step, 2)

@@ -161,7 +161,7 @@ def test_ctrl_c_ends_the_text_and_not_the_loop(typing, monkeypatch):
         yield "begun"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("helpers.ui.terminal.decode_stream", interrupted)
+    monkeypatch.setattr("helpers.generation.decode_stream", interrupted)
     printed = typing("Once", "Twice")
     assert printed.count("begun\n[stopped, seed") == 2
 
