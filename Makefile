@@ -39,11 +39,11 @@ style: .venv/installed
 
 # On all cores; conftest.py says what stays together in one worker.
 check: style
-	$(BIN)/python -m pytest $(WORKERS) -m "not slow" tests
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not alone" tests
 
 test: style
-	$(BIN)/python -m pytest $(WORKERS) tests
-	$(BIN)/python -m pytest notebooks
+	$(BIN)/python -m pytest $(WORKERS) -m "not alone" tests
+	$(BIN)/python -m pytest -m alone
 
 # What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
 # without comparing their outputs, since other versions word and round some of them differently.

@@ -33,24 +33,23 @@ def pytest_configure(config):
 
 # Modules and tests that take seconds, the longest first. `make check` leaves them out.
 SLOW = (
-    "05_fine_tune 06_generate test_lab test_colab test_hub test_cli test_processes test_training "
+    "test_lab test_colab test_hub test_cli test_processes test_training "
     "test_verify test_prompt_box test_exercises test_table test_pretrain test_deprecations "
     "test_fake_cuda test_the_model_card_states_what_the_model_reaches "
     "test_ten_times_the_data_takes_no_more_memory "
-    "test_what_windows_has_no_letters_for_can_be_printed_into_a_file "
-    "test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms"
+    "test_what_windows_has_no_letters_for_can_be_printed_into_a_file"
 ).split()
-TOGETHER = {
-    "06_generate": "05_fine_tune",  # which leaves the model that 06 goes on with
-    # By the clock, as what happens in the browser is: one at a time.
-    "test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms": "test_lab",
-    "test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation": "test_lab",
-}
+# By the clock: `make test` runs them when nothing else does, after the others, with the lessons.
+CLOCK = (
+    "test_the_sampling_explorer_of_lesson_06_redraws_within_100_ms "
+    "test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation "
+    "test_the_first_token_comes_at_once_and_streaming_costs_little"
+).split()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A lesson, and a module, stays in one worker: what shares a kernel or a training."""
+    """A module stays in one worker, since its tests share trainings; lessons run alone."""
 
     def place(item):
         found = [SLOW.index(name) for name in names(item) if name in SLOW]
@@ -60,8 +59,9 @@ def pytest_collection_modifyitems(items):
         return item.path.stem, item.name.split("[")[0]
 
     for item in items:
-        groups = [TOGETHER[name] for name in names(item) if name in TOGETHER]
-        item.add_marker(pytest.mark.xdist_group([*groups, item.path.stem][0]))
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if item.path.suffix == ".ipynb" or set(names(item)) & set(CLOCK):
+            item.add_marker("alone")
         if place(item) < len(SLOW):
             item.add_marker("slow")
     items.sort(key=place)
