@@ -42,7 +42,6 @@ SLOW = (
 # By the clock: `make test` runs them when nothing else does, after the others, with the lessons.
 CLOCK = (
     "test_the_sampling_explorer_of_lesson_06_redraws_at_once "
-    "test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation "
     "test_the_first_token_comes_at_once_and_streaming_costs_little"
 ).split()
 
