@@ -26,16 +26,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import ByteLevelBPETokenizer
 from tqdm import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-END_OF_TEXT = "<|endoftext|>"
-VOCABULARY = 4096
-BLOCK = 256  # tokens: the model's context
-WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,273,664 parameters
-BATCH = 16  # blocks a step: 4,096 tokens
-WARMUP = 100  # steps
+from helpers.bundled.pretrain import (
+    BATCH,
+    BLOCK,
+    HEADS,
+    LAYERS,
+    SEED,
+    VOCABULARY,
+    WARMUP,
+    WIDTH,
+    figures_of,
+    loss_of,
+    new_model,
+    read_books,
+    save_bundle,
+    train_tokenizer,
+)  # fmt: skip
+
 RATE = 3e-3  # of both optimizers
 LAST_PART = 1 / 3  # of the steps: half of each batch is facts, and the rate falls to zero
 PIECES_AGAIN = 8  # so often do the pieces stand among the facts
@@ -48,43 +58,6 @@ FACTUAL = re.compile(
     r"|Birds and Bees|Book of Nature|Where We Live|Story-book of Science",
     re.IGNORECASE,
 )
-SEED = 1
-
-
-def read_books(files: list[str]) -> list[dict]:
-    """The books in `files`, each `{"book": title, "text": str, "gutenberg_id": int or None}`."""
-    books = []
-    for file in map(Path, files):
-        if file.suffix == ".parquet":
-            import pyarrow.parquet
-
-            books += pyarrow.parquet.read_table(file).to_pylist()
-        else:
-            books.append({"book": file.stem, "text": file.read_text(encoding="utf-8")})
-    return [{"gutenberg_id": None, **book} for book in books]
-
-
-def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """GPT-2's kind of tokenizer (byte-level BPE, Radford et al. 2019), learned from `texts`."""
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(
-        texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True
-    )
-    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special
-    )
-
-
-def new_model(end_of_text: int) -> GPT2LMHeadModel:
-    """A freshly initialised GPT-2 of our size. No dropout: few passes do not overfit it."""
-    config = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=BLOCK, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        bos_token_id=end_of_text, eos_token_id=end_of_text,
-    )  # fmt: skip
-    torch.manual_seed(SEED)
-    return GPT2LMHeadModel(config)
 
 
 class Muon(torch.optim.Optimizer):
@@ -168,32 +141,6 @@ def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, steps: int):
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-def loss_of(
-    model, inputs: torch.Tensor, targets: torch.Tensor, reduction: str = "mean"
-) -> torch.Tensor:
-    """Cross-entropy in nats, of targets (batch, length) given inputs (batch, length)."""
-    logits = model(input_ids=inputs, use_cache=False).logits  # (batch, length, vocabulary)
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), reduction=reduction
-    )
-
-
-@torch.no_grad()
-def bits_per_byte(model, tokenizer, text: str) -> float:
-    """Bits that `model` needs for each UTF-8 byte of `text`, in fp32, in blocks of BLOCK tokens.
-
-    Every token is predicted, the first from the end-of-text token; none sees beyond its block.
-    """
-    ids = torch.tensor([tokenizer.eos_token_id] + tokenizer(text, verbose=False)["input_ids"])
-    model.eval()
-    nats = 0.0
-    for start in tqdm(range(0, len(ids) - 1, BLOCK), "scoring", delay=2):
-        row = ids[start : start + BLOCK + 1][None]  # (1, BLOCK + 1), the last row shorter
-        nats += loss_of(model, row[:, :-1], row[:, 1:], reduction="sum").item()
-    model.train()
-    return nats / math.log(2) / len(text.encode("utf-8"))
-
-
 def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float, small=False):
     """Write all that a resumed run needs, under another name first: a kill leaves the last one.
 
@@ -264,44 +211,6 @@ def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = m
     except KeyboardInterrupt:
         raise SystemExit(f"\nStopped. The same command goes on from {checkpoint}.") from None
     return before + time.time() - began
-
-
-def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
-    """Write the model (weights as fp16, half the size), its tokenizer and its card to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
-    settings = (
-        folder / "tokenizer_config.json"
-    )  # transformers 5 has another name for the same class; 4 knows only this
-    text = settings.read_text(encoding="utf-8").replace(
-        "TokenizersBackend", "PreTrainedTokenizerFast"
-    )
-    settings.write_text(text, encoding="utf-8")
-    # The output layer has no weights of its own: it shares those of the token embedding.
-    weights = {
-        name: tensor.half()
-        for name, tensor in model.state_dict().items()
-        if name != "lm_head.weight"
-    }
-    model.save_pretrained(folder, state_dict=weights)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def figures_of(folder: Path, held_out: dict | None) -> dict:
-    """The bits per byte that the card states, measured on the files as a learner loads them."""
-    from helpers.data import validation_texts
-    from helpers.profiles import choose
-
-    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    figures = {
-        "encyclopedia_bits_per_byte": bits_per_byte(
-            model, tokenizer, "".join(validation_texts(choose("tiny")))
-        )
-    }
-    if held_out:
-        figures["held_out_bits_per_byte"] = bits_per_byte(model, tokenizer, held_out["text"])
-    return figures
 
 
 def card_of(books: list[dict], held_out: dict | None, run: dict, figures: dict) -> str:
