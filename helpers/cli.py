@@ -11,7 +11,7 @@ from helpers.profiles import DEVICES, MODEL_FOLDER, NAMES, PRECISIONS, positive
 from helpers.runtime.distributed import is_main_process
 from helpers.runtime.errors import TutorialError
 
-SAMPLE_PROMPT = " = Lighthouse = "
+SAMPLE_PROMPT = " = Lighthouse = \n"
 DEFAULT = "default: %(default)s"  # argparse puts the value in
 WISHES = ("device", "precision", "model", "dataset", "column")  # of which `choose` makes a profile
 

@@ -191,3 +191,10 @@ def test_prose_comes_before_code(lesson):
     assert words >= 40 * kinds.count("c"), (
         f"{words / kinds.count('c'):.0f} words of prose a code cell"
     )
+
+
+def test_no_prompt_ends_in_a_bare_space(lesson):
+    """The space before a word is the beginning of its token: a prompt ends in a word or a line."""
+    for cell in code_cells(load(lesson)):
+        source = "".join(cell["source"])
+        assert not re.findall(r"""^\w*prompt\w* = .* ["']$""", source, re.MULTILINE | re.IGNORECASE)
