@@ -70,7 +70,14 @@ def test_a_new_lesson_is_its_notebook_its_exercises_and_a_line(tmp_path):
     told = python(
         "-m", "pytest", "-q", "-o", "addopts=-p no:cacheprovider", "tests/lessons/test_lessons.py"
     )
-    assert "failed" not in told and f"{len(LESSONS) + 1} Again](" not in told
+    of_one = len(
+        re.findall(
+            r"^def test_",
+            (ROOT / "tests/lessons/test_lessons.py").read_text(encoding="utf-8"),
+            re.M,
+        )
+    )
+    assert f"{of_one * (len(LESSONS) + 1)} passed" in told, "the rules have seen the new lesson"
     assert f"[{number} Again](notebooks/{number}_again.ipynb)" in (
         tmp_path / "README.md"
     ).read_text(encoding="utf-8")
