@@ -3,14 +3,15 @@ PYTHON ?= python3
 PROGRAMS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(PROGRAMS)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
+# On all cores. A file stays in one worker, since its tests share trainings, and cells a kernel.
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help lab run check test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
 .PHONY: style
 
 help:
 	@echo "make lab        set up, and open JupyterLab at lesson 1"
-	@echo "make run        set up, and execute lessons 01 to 06; the executed copies go to runs/"
+	@echo "make run        set up, and execute all lessons; the executed copies go to runs/"
 	@echo "make check      set up, and run what takes no training: before a commit"
 	@echo "make test       set up, and run everything that CI runs"
 	@echo "make test-minimum, test-newest"
@@ -28,7 +29,7 @@ help:
 	@touch $@
 
 lab: .venv/installed
-	$(BIN)/jupyter lab notebooks/01_install.ipynb
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/01_install.ipynb
 
 run: .venv/installed
 	$(BIN)/python -m notebooks.tools run
@@ -37,13 +38,12 @@ style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# On all cores; conftest.py says what stays together in one worker.
 check: style
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not alone" tests
 
 test: style
-	$(BIN)/python -m pytest $(WORKERS) -m "not alone" tests
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest $(WORKERS) -m "not alone"
+	$(BIN)/python -m pytest -m alone tests
 
 # What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
 # without comparing their outputs, since other versions word and round some of them differently.

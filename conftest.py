@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -27,19 +28,25 @@ def pytest_configure(config):
     # (__main__: the cells)
     kinds = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
     os.environ["PYTHONWARNINGS"] = ",".join(f"error::{kind}:__main__" for kind in kinds)
+    # `nohup` and a shell's background have these ignored, and the child processes of the tests too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for name in ("GPT2_TUTORIAL_MINUTES", "GPT2_TUTORIAL_DEVICE", "HF_DATASETS_CACHE"):
         os.environ.pop(name, None)
 
 
-# Modules and tests that take seconds, the longest first. `make check` leaves them out.
+# Lessons, modules and tests that take seconds, the longest first. `make check` leaves them out.
 SLOW = (
     "test_lab test_colab test_hub test_cli test_processes test_training "
+    "05_fine_tune 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
+    "01_install 02_explore_dataset "
     "test_verify test_prompt_box test_exercises test_table test_pretrain test_deprecations "
     "test_fake_cuda test_the_model_card_states_what_the_model_reaches "
     "test_ten_times_the_data_takes_no_more_memory "
     "test_what_windows_has_no_letters_for_can_be_printed_into_a_file"
 ).split()
-# By the clock: `make test` runs them when nothing else does, after the others, with the lessons.
+# By the clock: `make test` runs them when nothing else does, after the others.
 CLOCK = (
     "test_the_sampling_explorer_of_lesson_06_redraws_at_once "
     "test_the_first_token_comes_at_once_and_streaming_costs_little"
@@ -48,7 +55,7 @@ CLOCK = (
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A module stays in one worker, since its tests share trainings; lessons run alone."""
+    """The slow ones first; marks for what `make check` and `make test` choose."""
 
     def place(item):
         found = [SLOW.index(name) for name in names(item) if name in SLOW]
@@ -58,8 +65,7 @@ def pytest_collection_modifyitems(items):
         return item.path.stem, item.name.split("[")[0]
 
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if item.path.suffix == ".ipynb" or set(names(item)) & set(CLOCK):
+        if set(names(item)) & set(CLOCK):
             item.add_marker("alone")
         if place(item) < len(SLOW):
             item.add_marker("slow")

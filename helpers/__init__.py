@@ -13,23 +13,29 @@ def print_utf8() -> None:
     """Print in UTF-8 whatever the machine's encoding: that of Windows' files lacks → and emoji."""
     import sys
 
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # one that is closed is None
         stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def start():
     """Report the machine and the profile, and return the profile: each lesson's first cell."""
     import platform
+    import sys
 
     from helpers.profiles import GPT2, choose
     from helpers.runtime.errors import TutorialError
 
-    profile = choose()
+    try:
+        from helpers.runtime import hardware, hub
+
+        profile = choose()
+    except ModuleNotFoundError as error:
+        here = f"{error} in {sys.executable}, the Python of this kernel"
+        advice = "choose the kernel you installed for, or %pip install -r ../requirements.txt"
+        raise TutorialError(f"{here}; {advice}") from None
     print(f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPU cores")
     print(f"P{str(profile)[1:]}")
     if profile.name == "gpt2":
-        from helpers.runtime import hardware, hub
-
         hub.use_cached(profile.model, profile.hub_dataset)
         try:
             if profile.model != GPT2:  # what GPT-2 itself takes is in lesson 01

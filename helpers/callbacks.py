@@ -10,8 +10,12 @@ import time
 
 from transformers import TrainerCallback
 
+from helpers.loss import perplexity
 from helpers.runtime.distributed import agreed, num_processes
 from helpers.runtime.errors import TutorialError
+
+# Windows has no SIGHUP.
+STOPS = [signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
 
 
 class Clock(TrainerCallback):
@@ -50,11 +54,15 @@ class Clock(TrainerCallback):
 
 
 class Milestones(TrainerCallback):
-    """Evaluates and saves at evenly spaced steps, the last included; also saves now and then."""
+    """Evaluates and saves at evenly spaced steps, the last too; logs the loss `before` them."""
 
-    def __init__(self, steps: int, count: int, save_minutes: float = 5.0):
+    def __init__(self, steps: int, count: int, before: float, save_minutes: float = 5.0):
         self.steps = {round(steps * (number + 1) / count) for number in range(count)}
-        self.save_minutes, self.saved = save_minutes, time.perf_counter()
+        self.before, self.save_minutes, self.saved = before, save_minutes, time.perf_counter()
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        first = {"step": 0, "eval_loss": self.before, "eval_perplexity": perplexity(self.before)}
+        state.log_history = state.log_history or [first]  # where it has any, it is resumed
 
     def on_step_end(self, args, state, control, **kwargs):
         control.should_evaluate = state.global_step in self.steps
@@ -92,7 +100,9 @@ class Deadline(TrainerCallback):
 class StopRequest(TrainerCallback):
     """Ends the run after this step, evaluated and saved, on Ctrl-C (the notebook's ■) or SIGTERM.
 
-    So it does where another callback has set `control.should_training_stop`, as a Stop button does;
+    So it does on SIGHUP, when the terminal is closed; under `nohup`, the run goes on.
+
+    And where another callback has set `control.should_training_stop`, as a Stop button does;
     it must be the last of the callbacks. A second Ctrl-C interrupts at once.
     """
 
@@ -103,12 +113,14 @@ class StopRequest(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         # Python delivers signals to the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self._ask)
+            for number in STOPS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self.previous[number] = signal.signal(number, self._ask)
 
-    def _ask(self, *_) -> None:
+    def _ask(self, number: int, _) -> None:
         self.requested = True
-        if num_processes() == 1:  # torchrun passes on a Ctrl-C that its processes have had already
+        # torchrun passes on a Ctrl-C that its processes have had already; shells, a hang-up.
+        if number == signal.SIGINT and num_processes() == 1:
             self.release()
 
     def on_step_end(self, args, state, control, **kwargs):

@@ -1,12 +1,11 @@
 """From rows of text to packed blocks of tokens (lessons 02 and 03)."""
 
 import array
-import functools
 import itertools
+import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,9 +14,11 @@ from helpers.runtime import hub
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.hub import SPLITS
 from helpers.runtime.progress import bar
+from helpers.runtime.texts import read_texts
 
-TEXT_FILES = (".txt", ".md", ".csv", ".jsonl", ".parquet")
 _TITLE = re.compile(r" = [^=].* = \n")
+# Before white space between two words: GPT-2's tokenizer never makes a token across this place.
+_SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 @dataclass(frozen=True)
@@ -62,28 +63,65 @@ def validation_texts(profile: Profile) -> list[str]:
     return list(dataset_of(profile).documents(rows))
 
 
-def prepare(profile: Profile, tokenizer, texts: list[str] | None = None):
+def prepare(profile: Profile, tokenizer, texts=None):
     """Two streams of tokens: for training, with end-of-text after each document; for validation.
 
-    Of your own `texts`, the last tenth is for validation. Raises TutorialError where there is too
-    little text for both.
+    `texts` are documents of your own, for each of the two; without them, they are the profile's.
+    Raises TutorialError where there is too little text.
     """
-    ending = tokenizer.eos_token_id
-    if texts is None:
-        splits, documents = load_splits(profile), dataset_of(profile).documents
-        training = documents(rows_of(splits["train"]))
-        validation = documents(rows_of(splits["validation"]))  # scored as it stands
-        streams = tokenize(tokenizer, training, ending), tokenize(tokenizer, validation)
-    else:
-        tokens = tokenize(tokenizer, texts, ending)
-        cut = len(tokens) - len(tokens) // 10
-        streams = tokens[:cut], tokens[cut:]
-    if len(streams[0]) < profile.block_size or len(streams[1]) < 2:
+    training, validation = streams(tokenizer, *(texts or documents_of(profile, print)))
+    if len(training) < profile.block_size or len(validation) < 2:
         raise TutorialError(
-            f"The text has {sum(map(len, streams)):,} tokens; training needs one block of "
-            f"{profile.block_size:,} and a tenth more for validation: use a longer text."
+            f"The text has {len(training):,} tokens for training and {len(validation):,} for "
+            f"validation; they need one block of {profile.block_size:,} and 2: use a longer text, "
+            "or a smaller --block."
         )
-    return streams
+    return training, validation
+
+
+def documents_of(profile: Profile, say: Callable) -> Iterable[Iterable[str]]:
+    """The documents to train on, and those to validate on: your own, or the profile's dataset's."""
+    if profile.text:
+        return own_texts(profile, say)
+    splits, documents = load_splits(profile), dataset_of(profile).documents
+    return [documents(rows_of(splits[split])) for split in ("train", "validation")]
+
+
+def streams(tokenizer, training: Iterable[str], validation: Iterable[str]):
+    """The tokens (tokens,) of both; the second ones are scored as they stand."""
+    return tokenize(tokenizer, training, tokenizer.eos_token_id), tokenize(tokenizer, validation)
+
+
+def own_texts(profile: Profile, say: Callable) -> tuple[list[str], list[str]]:
+    """The documents in your own files, for training and for validation; `say` hears what was read.
+
+    Without files for validation, `hold_out` finds it. Raises TutorialError as `read_texts` does.
+    """
+    read = read_texts(profile.text or [], profile.column)
+    say(read)
+    if not profile.validation:
+        return hold_out(read.documents)
+    validation = read_texts(profile.validation, profile.column)
+    say(f"Only for validation: {validation}")
+    held = set(validation.documents)
+    return [text for text in read.documents if text not in held], validation.documents
+
+
+def hold_out(texts: list[str]) -> tuple[list[str], list[str]]:
+    """All but a tenth of your own documents, and that tenth, drawn by lot and always the same.
+
+    With fewer than ten documents it is the last tenth of their text.
+    """
+    if count := len(texts) // 10:
+        held = set(random.Random(42).sample(range(len(texts)), count))
+        training = [text for number, text in enumerate(texts) if number not in held]
+        return training, [texts[number] for number in sorted(held)]
+    training, validation, left = [], [], 9 * sum(map(len, texts)) // 10
+    for text in texts:
+        training.append(text[:left])
+        validation.append(text[left:])
+        left = max(0, left - len(text))
+    return list(filter(None, training)), list(filter(None, validation))
 
 
 def is_blank(row: str) -> bool:
@@ -126,63 +164,34 @@ def each_article(rows: Iterable[str]) -> Iterator[str]:
         yield "".join(article)
 
 
-def read_texts(files: list[str]) -> list[str]:
-    """The texts in your own files: whole .txt or .md files, or the rows of the column `text`.
-
-    Raises TutorialError for a file that is missing, of another kind, not UTF-8, or without it.
-    """
-    texts = []
-    for file in map(Path, files):
-        if file.suffix.lower() not in TEXT_FILES:
-            raise TutorialError(
-                f"{file} is not a kind of text file known here; use one of {', '.join(TEXT_FILES)}."
-            )
-        if not file.is_file():
-            raise TutorialError(f"There is no file {file}; check its name and folder.")
-        texts += _read(file)
-    if not any(text.strip() for text in texts):
-        raise TutorialError(f"There is no text in {', '.join(files)}; choose a file with some.")
-    return texts
-
-
-def _read(file: Path) -> list[str]:
-    if file.suffix.lower() in (".txt", ".md"):
-        try:
-            return [file.read_text(encoding="utf-8-sig")]
-        except UnicodeDecodeError as error:
-            raise TutorialError(
-                f"{file} is not UTF-8 text; save it as UTF-8 in your editor and try again."
-            ) from error
-    import pandas
-
-    readers = {".csv": pandas.read_csv, ".jsonl": functools.partial(pandas.read_json, lines=True),
-               ".parquet": pandas.read_parquet}  # fmt: skip
-    try:
-        table = readers[file.suffix.lower()](file)
-    except Exception as error:  # each reader has errors of its own
-        raise TutorialError(
-            f"{file} could not be read as {file.suffix[1:]}: {str(error).splitlines()[0]}"
-        ) from error
-    if "text" not in table.columns:
-        columns = ", ".join(map(str, table.columns))
-        raise TutorialError(f"{file} has no column named text, only {columns}; rename one.")
-    return [text for text in table["text"] if isinstance(text, str)]
-
-
 def tokenize(tokenizer, texts: Iterable[str], ending: int | None = None) -> np.ndarray:
     """All texts as one stream of token ids (tokens,), after each the token `ending`, if given.
 
-    A few texts at a time, into an array of two bytes a token where the vocabulary allows: memory
-    stays flat however long the texts are.
+    A few pages at a time, into an array of two bytes a token where the vocabulary allows: memory
+    stays flat however many the texts are, and however long each is.
     """
     tail = [] if ending is None else [ending]
-    texts = iter(bar(texts, "tokenizing"))
+    parts = (part for text in bar(texts, "tokenizing") for part in _parts(text))
     stream = array.array("H" if len(tokenizer) <= 2**16 else "i")
-    while batch := list(itertools.islice(texts, 64)):
+    while batch := list(itertools.islice(parts, 64)):
+        strings, lasts = zip(*batch, strict=True)
         # verbose=False: no warning that a text is longer than the context. It is cut into blocks.
-        for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
-            stream.extend(ids + tail)
+        found = tokenizer(list(strings), add_special_tokens=False, verbose=False)["input_ids"]
+        for ids, is_last in zip(found, lasts, strict=True):
+            stream.extend(ids + tail if is_last else ids)
     return np.asarray(stream)
+
+
+def _parts(text: str, size: int = 10_000, most: int = 20_000) -> Iterator[tuple[str, bool]]:
+    """A text in parts of about `size` characters, whose tokens are the text's; is it the last?"""
+    start = 0
+    while start + size < len(text):
+        seam = _SEAM.search(text, start + size, start + most)
+        # Without a seam, a token or two beside the cut are others; but memory stays flat.
+        end = seam.start() if seam else start + most
+        yield text[start:end], False
+        start = end
+    yield text[start:], True
 
 
 class Blocks:
@@ -197,7 +206,7 @@ class Blocks:
         if count == 0:
             raise TutorialError(
                 f"This text has {len(tokens):,} tokens, too few for one block of {block:,}; use a "
-                "longer text."
+                "longer text, or smaller blocks."
             )
         self.rows = tokens[: count * block].reshape(count, block)  # (blocks, block)
 

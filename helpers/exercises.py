@@ -39,26 +39,29 @@ class Exercises:
 
     def check(self, number: int, answer) -> None:
         """Say whether `answer` is right and, if it is not, what may have gone wrong."""
-        print(f"Exercise {number}{self._verdict(number, answer)}")
+        print(self._verdict(number, answer))
 
     def _verdict(self, number: int, answer) -> str:
         parts, push = self._parts(number), f"hint({number}) gives a push."
+        name = f"Exercise {number}"
         try:
             given = None if answer is ... else self._compared(number, answer)
         except Exception as error:  # whatever the learner's own function raises
-            return f": checking your answer raised {type(error).__name__}: {error}"
+            if callable(answer):
+                return f"✗ {name}: checking your answer raised {type(error).__name__}: {error}"
+            given = math.nan  # it equals nothing
         if _empty(given):
             waits = ": the function returns nothing yet" if callable(answer) else " for your answer"
-            return f" waits{waits}. {push}"
-        expected = self.run(number, parts["Solution"][0])
-        if _same(given, expected):
-            return f": right! {_prose(parts['Right'][0])}"
+            return f"{name} waits{waits}. {push}"
+        wanted = self._answer(parts["Solution"][0])
+        if _same(given, self._compared(number, wanted)):
+            return f"✓ {name}: right! {_prose(parts['Right'][0])}"
         for mistake in parts["Mistake"]:
-            if _same(given, self.run(number, mistake)):
-                return f": not yet. {_prose(mistake)}"
-        if _kind(given) != _kind(expected):
-            return f": not yet. I expect {_kind(expected)}, and got {_kind(given)}. {push}"
-        return f": not yet. {push}"
+            if _same(given, self._compared(number, self._answer(mistake))):
+                return f"✗ {name}: not yet. {_prose(mistake)}"
+        if _kind(answer) != _kind(wanted):
+            push = f"I expect {_kind(wanted)}, and got {_kind(answer)}. {push}"
+        return f"✗ {name}: not yet. {push}"
 
     def hint(self, number: int) -> None:
         """Print the next hint; after the last one, the last one again."""
@@ -72,11 +75,11 @@ class Exercises:
         """Show one way to solve it, with its code."""
         display(Markdown(self._parts(number)["Solution"][0]))
 
-    def run(self, number: int, text: str):
-        """What is compared of the `answer` that the code in `text` makes."""
+    def _answer(self, text: str):
+        """The `answer` that the code in `text` makes."""
         names = dict(self.names)
         exec(_code(text), names)
-        return self._compared(number, names["answer"])
+        return names["answer"]
 
     @cached_property
     def names(self) -> dict:
@@ -134,12 +137,15 @@ def _same(one, other) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(other, float):
-        return type(one) in (int, float) and math.isclose(one, other, rel_tol=TOLERANCE)
+        near = type(one) in (int, float) and math.isclose(one, other, rel_tol=TOLERANCE)
+        return near or type(one) is float and one == round(other, 3) != 0  # 0.031 for 0.0314
     if type(one) is float:
         return type(other) is int and one == other
     return type(one) is type(other) and one == other
 
 
-def _kind(value) -> str:
+def _kind(answer) -> str:
+    if isinstance(value := _plain(answer), list) and value:
+        return f"a list that begins with {_kind(value[0])}"
     kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number"}
     return kinds.get(type(value), f"a {type(value).__name__}")

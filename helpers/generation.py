@@ -8,6 +8,7 @@ import torch
 from helpers.runtime.errors import TutorialError
 
 LAST_SEED = 10**15  # a browser counts exactly up to nine times that; the seed after it is 0
+LAST_SPACE = "The prompt ends in a space; words bring their own, so better leave it out."
 LIMITS = {
     "repetition_penalty": (0.1, 10),
     "temperature": (0, 100),

@@ -101,7 +101,7 @@ def _batches(model, found: list[Window]) -> list[list[Window]]:
 
 
 def perplexity(loss: float) -> float:
-    """exp(`loss`) of a mean loss in nats: as unsure as among so many equally likely tokens."""
+    """exp(`loss`) of a mean loss in nats: as surprised as by a guess among so many tokens."""
     return math.exp(loss) if loss < 709 else math.inf  # what a float can hold
 
 
@@ -110,7 +110,7 @@ class Evaluation:
     """How well a model predicts a text: a perplexity means something with block and stride only."""
 
     loss: float  # mean over the scored tokens, in nats
-    perplexity: float  # exp(loss): as unsure as among so many equally likely tokens
+    perplexity: float  # exp(loss): as surprised as by a guess among so many tokens
     tokens: int  # scored tokens
     block: int  # tokens in a window
     stride: int  # tokens from one window's start to the next

@@ -6,6 +6,7 @@ import io
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_hex
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, https://jfly.uni-koeln.de/color/
@@ -43,9 +44,9 @@ def bars(
 
 
 def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, unit: str) -> Axes:
-    """A square of shares from 0 (white) to 1 (dark); `matrix` is (len(labels), len(labels))."""
+    """Shares from 0 (white) to 1 (dark), by their root; `matrix` is (len(labels), len(labels))."""
     axes = new_axes(title, xlabel, ylabel, plt.figure(figsize=(8.0, 5.0), layout="constrained"))
-    drawn = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    drawn = axes.imshow(matrix, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     axes.figure.colorbar(drawn, label=unit)
     axes.set_xticks(range(len(labels)), labels, rotation=90)
     axes.set_yticks(range(len(labels)), labels)
@@ -62,16 +63,14 @@ def smooth(values: list[float], weight: float) -> list[float]:
     return result
 
 
-def draw_losses(history: list[dict], axes: Axes, before: float | None = None) -> None:
-    """The losses in a `Trainer`'s `state.log_history`; `before`: the validation loss at step 0."""
+def draw_losses(history: list[dict], axes: Axes) -> None:
+    """The losses in a `Trainer`'s `state.log_history`."""
     training = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
     validation = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
-    if before is not None:
-        validation.insert(0, (0, before))
     if training:
         steps, losses = zip(*training, strict=True)
         axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=1, label="training, each step")
-        # over the last few of 90 steps, and some 50 of 5,000
+        # over the last few of 100 steps, and some 50 of 5,000
         weight = min(0.98, max(0.7, 1 - 30 / len(losses)))
         axes.plot(steps, smooth(list(losses), weight), color=BLUE, label="training, smoothed")
     if validation:
@@ -80,17 +79,51 @@ def draw_losses(history: list[dict], axes: Axes, before: float | None = None) ->
         axes.legend(frameon=False)
 
 
-def plot_losses(history: list[dict], before: float | None = None) -> None:
+def plot_losses(history: list[dict]) -> None:
     """Show the loss curves of a run; see `draw_losses`."""
-    draw_losses(history, new_axes(*LOSS_LABELS), before)
+    draw_losses(history, new_axes(*LOSS_LABELS))
     show()
 
 
-def losses_as_html(history: list[dict], before: float | None = None) -> str:
-    """The loss curves as an `<img>` tag."""
+def learning_curve(sizes: list[int], scores: list[float], before: float, unit: str) -> None:
+    """Show how `scores` on held-out text fall with the `sizes` of the training text, in `unit`."""
+    axes = new_axes("How much text is enough?", unit, "perplexity on held-out text")
+    axes.plot(sizes, scores, color=BLUE, marker="o", label="after training")
+    axes.axhline(before, color=RED, linestyle="--", label="before training")
+    axes.set(ylim=(0, None), xticks=[0, *sizes])
+    axes.legend(frameon=False)
+    show()
+
+
+def losses_as_html(history: list[dict], steps: int) -> str:
+    """The loss curves so far, of a run of so many `steps`, as an `<img>` tag."""
     figure = new_figure()
-    draw_losses(history, new_axes(*LOSS_LABELS, figure), before)
+    axes = new_axes(*LOSS_LABELS, figure)
+    axes.set_xlim(0, steps)
+    draw_losses(history, axes)
     return as_html(figure, "loss curves")
+
+
+def cut_bars(labels: list[str], values: list[float], kept: int, title: str) -> str:
+    """Bars as an `<img>` tag: the first `kept` filled, the others, which a filter cuts, hatched."""
+    axes = new_axes(title, "", "probability (%)", new_figure())
+    axes.bar(labels[:kept], values[:kept], color=BLUE)
+    axes.bar(labels[kept:], values[kept:], color="white", edgecolor=RED, hatch="//")
+    axes.set(ylim=(0, 100), yticks=(0, 25, 50, 75, 100))  # fixed: flatter looks flatter
+    return as_html(axes.figure, title)
+
+
+def coloured(pieces: list[str], values: list[float]) -> str:
+    """HTML: pieces of a text, blue where the value is above 0, orange and underlined below."""
+    shades = LinearSegmentedColormap.from_list("change", [ORANGE, "white", SKY])
+    spans = []
+    for piece, value in zip(pieces, values, strict=True):
+        level = round(max(-4.0, min(4.0, float(value))))
+        style = f"color: black; background: {to_hex(shades(0.5 + level / 8))}"
+        line = "; text-decoration: underline" if level < 0 else ""
+        text = html.escape(piece).replace("\n", "⏎<br>")
+        spans.append(f'<span title="{level:+d}" style="{style}{line}">{text}</span>')
+    return f'<div style="line-height: 1.7; white-space: pre-wrap">{"".join(spans)}</div>'
 
 
 def new_figure() -> Figure:

@@ -41,7 +41,9 @@ class Profile:
     learning_rate: float  # the peak
     dropout: float | None  # None: as the model's own configuration says
     minutes: float | None  # training budget; None: as long as it takes
-    column: str = "text"  # the one of the dataset's columns that holds the text
+    column: str = "text"  # the one of the data's columns that holds the text
+    text: list[str] | None = None  # your own files, or folders, in place of a dataset
+    validation: list[str] | None = None  # those to validate on; None: a tenth of `text`
     epochs: int = 3
     warmup: float = 0.05  # the share of steps in which the learning rate climbs to its peak
     weight_decay: float = 0.01
@@ -177,11 +179,11 @@ def _known(value: str, allowed: tuple[str, ...], what: str) -> str:
 
 def _auto(dataset: str | None) -> tuple[str, str]:
     """`gpt2` where the cache or the Hub has it, or there is no `tiny`; else `tiny`; and why."""
-    from helpers.runtime.hub import cached, hub_answers
+    from helpers.runtime.hub import cached, hub_trouble
 
     if cached(GPT2, dataset or WIKITEXT):
         return "gpt2", "its files are on this machine"
-    if hub_answers():
+    if not hub_trouble():
         return "gpt2", "the Hugging Face Hub answers"
     if not HAS_TINY:
         return "gpt2", "this notebook came without the profile tiny"

@@ -31,6 +31,8 @@ def train(model, tokenizer, train_tokens: np.ndarray, validation_tokens: np.ndar
     """
     with checkpoints.only_one(output), compat.quiet():
         run = resolve_settings(train_tokens, validation_tokens, profile, output, resume)
+        if distributed.is_main_process():
+            saving.say_what_is_replaced(output)
         plan = make_plan(run, model)
         trainer = build_trainer(run, plan, model, callbacks)
         fit(trainer, run.checkpoint)
@@ -58,6 +60,8 @@ class Run:
 def ready(profile: Profile, output: Path) -> Profile:
     """The profile with a batch that all processes can share, if `output` may be replaced."""
     saving.check_replaceable(output)
+    if not 0 <= profile.seed < 2**32:
+        raise TutorialError(f"The seed must be from 0 to 4,294,967,295, not {profile.seed}.")
     return distributed.share_batch(profile)
 
 
@@ -66,7 +70,7 @@ def resolve_settings(train_tokens, validation_tokens, profile, output, resume: b
     profile = ready(profile, output)
     clock = Clock(profile.global_batch_size * profile.block_size)
     blocks = Blocks(train_tokens, profile.block_size)
-    settings = checkpoints.settings_of(profile, train_tokens, validation_tokens)
+    settings = checkpoints.settings_of(profile, train_tokens, validation_tokens, output)
     done = checkpoints.finished(output, settings) if resume else None
     if done:
         raise AlreadyFinished(
@@ -107,7 +111,8 @@ def build_trainer(run: Run, plan: Plan, model, callbacks) -> "ScoredTrainer":
     # averaged over a step's batches.
     model.accepts_loss_kwargs = False
     profile = run.profile
-    watchers = [run.clock, Divergence(), Milestones(plan.steps, plan.evaluations)]
+    milestones = Milestones(plan.steps, plan.evaluations, plan.validation_loss_before)
+    watchers = [run.clock, Divergence(), milestones]
     if profile.minutes:
         watchers.append(Deadline(run.clock, 60 * profile.minutes))
     compat.forget_compiling()
@@ -130,16 +135,13 @@ def fit(trainer: Trainer, checkpoint: Path | None) -> None:
     stop = StopRequest()
     trainer.add_callback(stop)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except RuntimeError as error:
-        if distributed.num_processes() == 1:
-            raise
-        # The signals stay ours: torchrun's SIGTERM must not come before this is said.
-        stop.previous.clear()
-        raise TutorialError(
-            f"A process of this run has failed, so all of them end ({str(error).splitlines()[0]}). "
-            "The same command continues from the newest checkpoint."
-        ) from error
+        with checkpoints.failing_in_words():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except TutorialError:
+        if distributed.num_processes() > 1:
+            # The signals stay ours: torchrun's SIGTERM must not come before this is said.
+            stop.previous.clear()
+        raise
     finally:
         stop.release()
         trainer.model.eval()
@@ -153,6 +155,7 @@ def save(trainer: Trainer, tokenizer, run: Run, plan: Plan) -> dict:
     describe = functools.partial(_summary, trainer.state, run, plan)
     if not distributed.is_main_process():
         return describe()
+    checkpoints.say_if_it_rose(trainer.state)
     summary = saving.save(trainer.model, tokenizer, run.output, describe, run.settings)
     if not summary["stopped_early"]:
         saving.discard(run.folder)

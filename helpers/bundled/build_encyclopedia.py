@@ -1,27 +1,23 @@
 """Turn the articles of the bundled encyclopedia into rows of the form that WikiText-2 has.
 
-    python -m helpers.bundled.build_encyclopedia
+    python -m helpers.bundled.build_encyclopedia [FOLDER]
 
-reads `encyclopedia/articles/*.md` (one article a file: `# Title`, paragraphs, `## Section`) and
-writes `encyclopedia/{train,validation,test}.jsonl`. After changing an article, run it and commit
-both.
+reads `FOLDER/articles/*.md` (one article a file: `# Title`, paragraphs, `## Section`) and writes
+`FOLDER/{train,validation,test}.jsonl`. FOLDER is `encyclopedia` beside this file, if not given.
+After changing an article, run it and commit both.
+
+`FOLDER/subjects.txt` names all articles, each kind after a line with the kind's name, next of kin
+side by side. Of each 13 in this order, the 4th is for validation and the 10th for the test: so
+every split has its part of each kind, and what is held out has a relative in training.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "encyclopedia"
-# Two articles from each of the eight fields; the other 48 are for training.
-VALIDATION = {
-    "tide", "glacier", "barn_owl", "octopus", "cheese", "rice", "iceland", "danube",
-    "compass", "paper", "ada_lovelace", "rosetta_stone", "violin", "haiku", "rainbow", "zero",
-}  # fmt: skip
-TEST = {
-    "aurora", "coral_reef", "red_fox", "spider", "tulip", "olive", "venice", "sahara",
-    "windmill", "bicycle", "james_cook", "apollo_11", "chess", "orchestra", "magnetism",
-    "panama_canal",
-}  # fmt: skip
+KINDS = ("animals", "plants", "land", "things")
 _ABBREVIATIONS = r"(?<!\bSt)(?<!\bMr)(?<!\bDr)(?<!\bMrs)(?<!\bNo)(?<!\b[A-Z])(?<!\bc)"
 
 
@@ -61,19 +57,43 @@ def rows_of(article: str) -> list[str]:
     return rows
 
 
-def build() -> dict[str, str]:
+def subjects(folder: Path) -> dict[str, list[str]]:
+    """The names of the articles of each kind, from `subjects.txt`, next of kin side by side."""
+    kinds = {}
+    for word in (folder / "subjects.txt").read_text(encoding="utf-8").split():
+        if word in KINDS:
+            kinds[word] = names = []
+        else:
+            names.append(word)
+    return kinds
+
+
+def held_out(folder: Path) -> tuple[set[str], set[str]]:
+    """The names of the articles for validation, and of those for the test."""
+    names = [name for kind in subjects(folder).values() for name in kind]
+    return set(names[3::13]), set(names[9::13])
+
+
+def build(folder: Path = FOLDER) -> dict[str, str]:
     """The three files' contents, by split."""
+    validation, test = held_out(folder)
     splits = {"train": "", "validation": "", "test": ""}
-    for file in sorted((FOLDER / "articles").glob("*.md")):
+    for file in sorted((folder / "articles").glob("*.md")):
         split = (
-            "validation" if file.stem in VALIDATION else "test" if file.stem in TEST else "train"
+            "validation" if file.stem in validation else "test" if file.stem in test else "train"
         )
         for row in rows_of(file.read_text(encoding="utf-8")):
             splits[split] += json.dumps({"text": row}, ensure_ascii=False) + "\n"
     return splits
 
 
-if __name__ == "__main__":
-    for split, content in build().items():
-        (FOLDER / f"{split}.jsonl").write_text(content, encoding="utf-8", newline="\n")
+def main() -> None:
+    """Do what the command line says; see the top of this file."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    for split, content in build(folder).items():
+        (folder / f"{split}.jsonl").write_text(content, encoding="utf-8", newline="\n")
         print(f"{split}: {content.count(chr(10)):,} rows, {len(content.encode()):,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,17 +1,28 @@
-"""Pre-train the small GPT-2 that is bundled with the helpers, on books of your choice.
+"""Pre-train the small GPT-2 that is bundled with the helpers: on books, then on plain facts too.
 
-    python -m helpers.bundled.pretrain --books books.parquet [novel.txt ...] --output-dir my_gpt2
+    python -m helpers.bundled.pretrain --books books.parquet [story.txt ...] --output-dir my_gpt2
 
 A `.txt` file is one book, titled by its file name; a `.parquet` file holds one book a row in the
 columns `book` and `text`, and optionally `gutenberg_id`. The book named by `--held-out` is not
-trained on: it measures the result, in bits per byte. Stop with Ctrl-C whenever you like: the same
-command goes on from the last checkpoint. The bundled model took about an hour on two CPU cores.
+trained on: it measures the result, in bits per byte.
+
+Sense comes from pre-training, form from tuning. So in the last third of the steps, most of each
+batch comes from `pieces/` beside this file, which say what a fox, an oak or a pot is, from the most
+factual books, and from parts of the others that keep to one thing. Most of these texts stand under
+a title, so that the model learns that a title is what its text is about. Meanwhile the learning
+rate falls to zero. The tokenizer learns from the books and from the encyclopedia, whose marks
+become tokens.
+
+Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint. `--hours`
+ends a session in time.
 """
 
 import argparse
 import json
 import math
+import re
 import time
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -21,14 +32,30 @@ from tokenizers import ByteLevelBPETokenizer
 from tqdm import tqdm
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from helpers.bundled import build_encyclopedia
+
 END_OF_TEXT = "<|endoftext|>"
 VOCABULARY = 4096
 BLOCK = 256  # tokens: the model's context
 WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,273,664 parameters
 BATCH = 16  # blocks a step: 4,096 tokens
 WARMUP = 100  # steps
-MUON_RATE, ADAM_RATE = 3e-3, 3e-3
 SEED = 1
+RATE = 3e-3  # of both optimizers
+LAST_PART = 1 / 3  # of the steps: most of each batch is facts, and the rate falls to zero
+FACTS = 12  # rows of the 16 of a batch in the last part
+PIECES_AGAIN = 8  # so often do the pieces stand among the facts, each under its title
+MARKED_AGAIN = 4  # and so often with the encyclopedia's marks, without a title
+PART = 700  # characters, about: of a book's parts under a title of their own
+ARTICLES_AGAIN = 30  # so often does the tokenizer see the encyclopedia: a tenth of its text
+ENDING = 0.01  # of each book, left out: it may be an advertisement
+HERE = Path(__file__).parent
+# Books that say what things are, rather than tell a story.
+FACTUAL = re.compile(
+    r"Burgess (Animal|Bird) Book|^Among the|McGuffey|Nursery|Stories of|How We are Fed|Geography"
+    r"|Birds and Bees|Book of Nature|Where We Live|Story-book of Science",
+    re.IGNORECASE,
+)
 
 
 def read_books(files: list[str]) -> list[dict]:
@@ -71,39 +98,83 @@ def new_model(end_of_text: int) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config)
 
 
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan 2024): momentum, made orthogonal by five Newton-Schulz steps, in fp32.
+
+    As `torch.optim.Muon`, which computes in bf16: processors without bf16 take seconds for that.
+    The update is scaled to the size of AdamW's (Liu et al. 2025).
+    """
+
+    def __init__(self, matrices, lr: float, momentum: float = 0.95, weight_decay: float = 0.1):
+        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all matrices once."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if not state:
+                    state["average"] = torch.zeros_like(weight)
+                state["average"].lerp_(weight.grad, 1 - group["momentum"])
+                update = orthogonal(weight.grad.lerp(state["average"], group["momentum"]))
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(update, alpha=-0.2 * group["lr"] * math.sqrt(max(weight.shape)))
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """The orthogonal matrix nearest to `matrix` (rows, columns), roughly: Jordan's polynomial."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.mT if tall else x
+
+
 def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for embeddings, biases and
-    norms.
+    """Muon for the matrices inside the blocks, AdamW for embeddings, biases and norms.
 
     On this model Muon needs fewer tokens than AdamW alone for the same loss.
     """
-    matrices = [w for name, w in model.named_parameters() if w.ndim == 2 and ".h." in name]
-    rest = [w for name, w in model.named_parameters() if w.ndim != 2 or ".h." not in name]
-    return [
-        torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        (matrices if weight.ndim == 2 and ".h." in name else rest).append(weight)
+    adam = torch.optim.AdamW(rest, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    return [Muon(matrices, lr=RATE), adam]
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Linear warm-up, a plateau, and a linear descent to zero over the last 60% of the steps."""
-    return min((step + 1) / WARMUP, 1.0, (steps - step) / (0.6 * steps))
+    """Linear warm-up, a plateau, and a linear descent to zero over the last part."""
+    return min((step + 1) / WARMUP, 1.0, (steps - step) / (LAST_PART * steps))
 
 
-def batch_of(tokens: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs and targets of one step, each (BATCH, BLOCK).
+def rows_of(tokens: torch.Tensor, first: int, count: int) -> torch.Tensor:
+    """`count` rows of BLOCK + 1 tokens, from number `first` on, of an endless shuffled reading.
 
-    Each epoch cuts the text at another offset and shuffles the blocks. The step number alone
-    decides both, so a resumed run sees what an uninterrupted one would have seen.
+    Each epoch cuts the text at another offset and shuffles the blocks. The number of a row alone
+    decides what is in it, so a resumed run sees what an uninterrupted one would have seen.
     """
     blocks = (len(tokens) - BLOCK - 1) // BLOCK
-    epoch, place = divmod(step, blocks // BATCH)
+    epoch, place = divmod(first // count, blocks // count)
     random = np.random.default_rng([SEED, epoch])
     offset = int(random.integers(BLOCK))
-    chosen = random.permutation(blocks)[place * BATCH : (place + 1) * BATCH] * BLOCK + offset
-    rows = torch.stack(
-        [tokens[start : start + BLOCK + 1] for start in chosen]
-    )  # (BATCH, BLOCK + 1)
+    chosen = random.permutation(blocks)[place * count : (place + 1) * count] * BLOCK + offset
+    return torch.stack([tokens[start : start + BLOCK + 1] for start in chosen])
+
+
+def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, steps: int):
+    """Inputs and targets of one step, each (BATCH, BLOCK)."""
+    begin = steps - round(LAST_PART * steps)  # of the last part
+    if step < begin:
+        rows = rows_of(books, step * BATCH, BATCH)
+    else:
+        # Of the books, the reading goes on where it stood, with a few rows a step.
+        few = BATCH - FACTS
+        of_books = rows_of(books, begin * BATCH + (step - begin) * few, few)
+        of_facts = rows_of(facts, (step - begin) * FACTS, FACTS)
+        rows = torch.cat([of_books, of_facts])
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
@@ -135,9 +206,7 @@ def bits_per_byte(model, tokenizer, text: str) -> float:
 
 
 def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float) -> None:
-    """Write all that a resumed run needs, under another name first: a kill leaves the last one
-    whole.
-    """
+    """Write all that a resumed run needs, under another name first: a kill leaves the last one."""
     state = {"model": model.state_dict(), "step": step, "seconds": seconds}
     state["optimizers"] = [optimizer.state_dict() for optimizer in optimizer_list]
     partial = file.with_suffix(".partial")
@@ -145,55 +214,56 @@ def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float
     partial.replace(file)
 
 
-def pretrain(
-    model, tokens: torch.Tensor, steps: int, checkpoint: Path, compile_model: bool
-) -> float:
-    """Train `model` in place for `steps` steps, from `checkpoint` if it exists; return the seconds
-    it took.
+def load_checkpoint(file: Path, model, optimizer_list) -> tuple[int, float]:
+    """Put a checkpoint into model and optimizers; the number of steps taken, and their seconds."""
+    state = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizer_list, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return state["step"], state["seconds"]
+
+
+def autocast():
+    """bf16 where this processor multiplies it; else fp32, which is faster than emulating it."""
+    found = torch.cpu.get_capabilities()
+    native = found.get("avx512_bf16") or found.get("amx_bf16")
+    return torch.autocast("cpu", torch.bfloat16) if native else nullcontext()
+
+
+def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = math.inf) -> float:
+    """Train `model` in place for `steps` steps, from `checkpoint` if it exists; gives the seconds.
+
+    Leaves with SystemExit after Ctrl-C, and after `hours`.
     """
     optimizer_list, start, before = optimizers(model), 0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizer_list, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        start, before = state["step"], state["seconds"]
-        print(f"going on from step {start:,}")
-    for optimizer in optimizer_list:
-        for group in optimizer.param_groups:
-            group.setdefault("peak", group["lr"])
-    run = torch.compile(model) if compile_model else model
-    autocast = (
-        torch.autocast("cpu", torch.bfloat16)
-        if torch.backends.mkldnn.is_available()
-        else nullcontext()
-    )
+        start, before = load_checkpoint(checkpoint, model, optimizer_list)
+        print(f"going on from step {start:,}", flush=True)
     began = last_saved = time.time()
-    bar = tqdm(range(start, steps), initial=start, total=steps, unit="step", smoothing=0.05)
     average = None
     try:
-        for step in bar:
-            inputs, targets = batch_of(tokens, step)
-            with autocast:
-                loss = loss_of(run, inputs, targets)
+        for step in tqdm(range(start, steps), initial=start, total=steps, mininterval=30):
+            inputs, targets = batch_of(books, facts, step, steps)
+            with autocast():
+                loss = loss_of(model, inputs, targets)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizer_list:
                 for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * learning_rate_factor(step, steps)
+                    group["lr"] = RATE * learning_rate_factor(step, steps)
                 optimizer.step()
                 optimizer.zero_grad()
             average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-            bar.set_postfix(loss=f"{average:.3f}", refresh=False)
-            if time.time() - last_saved > 120 or step == steps - 1:
+            late = time.time() - began > 3600 * hours
+            if late or step == steps - 1 or time.time() - last_saved > 120:
                 last_saved = time.time()
-                save_checkpoint(
-                    checkpoint, model, optimizer_list, step + 1, before + last_saved - began
-                )
+                spent = before + last_saved - began
+                save_checkpoint(checkpoint, model, optimizer_list, step + 1, spent)
+                print(f" step {step + 1:,}: loss {average:.3f}", flush=True)
+            if late and step < steps - 1:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
-        raise SystemExit(
-            f"\nStopped. The same command goes on from the last checkpoint, {checkpoint}."
-        ) from None
+        raise SystemExit(f"\nStopped. The same command goes on from {checkpoint}.") from None
     return before + time.time() - began
 
 
@@ -241,32 +311,34 @@ def card_of(books: list[dict], held_out: dict | None, run: dict, figures: dict) 
     def row(book: dict) -> str:
         return f"| {book['book']} | {book['gutenberg_id'] or '-'} | {len(book['text']):,} |"
 
-    encyclopedia = figures["encyclopedia_bits_per_byte"]
-    reached = f"- encyclopedia, validation split: **{encyclopedia:.4f}** bits per byte\n"
+    bits = figures["encyclopedia_bits_per_byte"]
+    reached = f"- encyclopedia, validation split: **{bits:.4f}** bits per byte\n"
     if held_out:
-        number = held_out["gutenberg_id"] or "-"
+        bits, number = figures["held_out_bits_per_byte"], held_out["gutenberg_id"] or "-"
         left_out = f"{held_out['book']} (Project Gutenberg {number}), not trained on"
-        reached = (
-            f"- {left_out}: **{figures['held_out_bits_per_byte']:.4f}** bits per byte\n{reached}"
-        )
+        reached = f"- {left_out}: **{bits:.4f}** bits per byte\n{reached}"
     return f"""---
 language: en
 license: mit
 library_name: transformers
 pipeline_tag: text-generation
 ---
-# A small GPT-2 that has read {len(books)} old books
+# A small GPT-2 that has read {len(books)} children's books
 
 `GPT2LMHeadModel` with {run["parameters"]:,} parameters: {LAYERS} layers, width {WIDTH}, {HEADS}
 heads, context {BLOCK} tokens, and a byte-level BPE tokenizer of {VOCABULARY:,} tokens learned from
-the same books. It writes old-fashioned English prose. Its purpose is to be fine-tuned in seconds,
-without a connection or a GPU.
+the same books and from the bundled encyclopedia. It writes stories as such books do. Its purpose is
+to be fine-tuned in a minute, without a connection or a GPU.
 
 ## Training
 
-{run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens, of
-which {run["tokens"]:,} are distinct), Muon and AdamW, bf16 autocast on {run["machine"]},
-{run["seconds"] / 60:.0f} minutes. Weights are stored as fp16 and loaded as fp32.
+{run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens; the
+books have {run["tokens"]:,}), with Muon and AdamW, on {run["machine"]}, in
+{run["seconds"] / 3600:.1f} hours. In the last third, three quarters of each batch came from short
+pieces of our own on the subjects of the encyclopedia, from the most factual of the books, and from
+parts of the others that keep to one thing, most of them under a title. No article of the
+encyclopedia was among them, but what the articles are about was, as GPT-2 has read of the subjects
+of WikiText-2. Weights are stored as fp16 and loaded as fp32.
 `python -m helpers.bundled.pretrain --help` makes such a model.
 
 ## Figures
@@ -274,19 +346,19 @@ which {run["tokens"]:,} are distinct), Muon and AdamW, bf16 autocast on {run["ma
 Every token is predicted, in blocks of {BLOCK}, in fp32:
 
 {reached}
-Bits per byte do not depend on the tokenizer, so they compare with other models' on the same text.
+Bits per byte do not depend on the tokenizer: they compare with other models' on the same text.
 
 ## Limits
 
-It has seen only fiction, travel writing and some history of the 19th and early 20th centuries, with
-the views on people that such books hold. It knows no facts to rely on, cannot answer questions, and
-loses its thread after a few sentences.
+It has read children's books of about 1860 to 1930, with some of the views on people that such books
+hold; paragraphs with slurs were left out. What it says of animals and plants is often wrong. It
+cannot answer questions, and loses its thread after a few sentences.
 
 ## Books
 
 All are in the public domain in the United States and come from Project Gutenberg. None of their
 text is included here. Characters were counted after removing Project Gutenberg's header and
-licence.
+licence, and the last hundredth of each book.
 
 | book | Gutenberg number | characters |
 | --- | ---: | ---: |
@@ -294,57 +366,113 @@ licence.
 """
 
 
+def facts_of(books: list[dict]) -> list[str]:
+    """The texts of the last part: the pieces several times over, and the books' parts with titles.
+
+    Of the most factual books every part is here, of the others those that keep to one thing.
+    """
+    titled, marked = [], []
+    for file in sorted((HERE / "pieces").glob("*.md")):
+        text = file.read_text(encoding="utf-8")
+        for title, piece in re.findall(r"^# (\w+)\n(.+?)(?=^# |\Z)", text, flags=re.M | re.S):
+            titled.append(under(title, piece.strip()))
+            marked.append("".join(build_encyclopedia.rows_of(piece)))
+    texts = titled * PIECES_AGAIN + marked * MARKED_AGAIN
+    parts = [
+        (part, bool(FACTUAL.search(book["book"]))) for book in books for part in parts_of(book)
+    ]
+    spread = Counter(word for part, _ in parts for word in set(nouns(part)))
+    for part, factual in parts:
+        title, times = theme(part, spread, len(parts))
+        if times >= (3 if factual else 5):
+            texts.append(under(title, part))
+        elif factual:
+            texts.append(part)
+    np.random.default_rng(SEED).shuffle(texts)
+    return texts
+
+
+def under(title: str, text: str) -> str:
+    """`text` under a title in the encyclopedia's form."""
+    return f" = {title.capitalize()} = \n {text}"
+
+
+def parts_of(book: dict) -> list[str]:
+    """The book's text in parts of whole paragraphs, each of at least PART characters."""
+    parts, part = [], ""
+    for paragraph in book["text"].split("\n"):
+        part += paragraph.strip() + "\n"
+        if len(part) >= PART:
+            parts.append(part)
+            part = ""
+    return parts
+
+
+def nouns(text: str, before: str = "") -> list[str]:
+    """The words of `text` that follow `before`, in lower case, without a plural's s."""
+    words = re.findall(before + r"\b([a-z]{3,})\b", text.lower())
+    return [word if word.endswith(("ss", "us", "is")) else word.removesuffix("s") for word in words]
+
+
+def theme(part: str, spread: Counter, parts: int) -> tuple[str, int]:
+    """The word that `part` is about, and how often it is there.
+
+    Of the words behind an article, the one with the highest tf-idf (Sparck Jones 1972): often here,
+    and in few of all `parts`; `spread` says in how many.
+    """
+    times = Counter(nouns(part))
+    found = sorted(set(nouns(part, before=r"\b(?:an?|the)\s+")))
+    word = max(found, key=lambda word: times[word] * math.log(parts / spread[word]), default="")
+    return word, times[word]
+
+
+def encoded(tokenizer, texts: list[str]) -> torch.Tensor:
+    """All texts as one stream of ids (tokens,), end-of-text after each."""
+    ids = tokenizer(texts, verbose=False)["input_ids"]
+    return torch.tensor([token for text in ids for token in [*text, tokenizer.eos_token_id]])
+
+
 def main() -> None:
     """Do what the command line says; see the top of this file."""
+    from helpers import data, profiles
+    from helpers.loading import fuse_activation
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files"
-    )
-    parser.add_argument(
-        "--held-out",
-        default="The War of the Worlds",
-        metavar="TITLE",
-        help="measured, not trained on",
-    )
-    parser.add_argument(
-        "--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--steps", default=4600, type=int, help="of 4,096 tokens each (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--no-compile", action="store_true", help="where torch.compile finds no C++ compiler"
-    )
+    add = parser.add_argument
+    add("--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files")
+    add("--held-out", default="Whitefoot the Wood Mouse", metavar="TITLE", help="not trained on")
+    add("--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s")
+    add("--steps", default=12000, type=int, help="of 4,096 tokens each (default: %(default)s)")
+    add("--hours", default=math.inf, type=float, help="of this session")
     options = parser.parse_args()
-
-    books = read_books(options.books)
-    held_out = next((book for book in books if book["book"] == options.held_out), None)
-    books = [book for book in books if book is not held_out]
-    tokenizer = train_tokenizer([book["text"] for book in books])
-    encoded = tokenizer([book["text"] for book in books], verbose=False)["input_ids"]
-    tokens = torch.tensor([token for ids in encoded for token in [*ids, tokenizer.eos_token_id]])
-    if len(tokens) < BATCH * (BLOCK + 2):
-        raise SystemExit(
-            f"These books have {len(tokens):,} tokens; at least {BATCH * (BLOCK + 2):,} are needed."
-        )
-    print(
-        f"{len(books)} books, {len(tokens):,} tokens, "
-        f"{options.steps * BATCH * BLOCK / len(tokens):.1f} passes"
-    )
 
     options.output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = options.output_dir / "checkpoint.pt"
-    model = new_model(tokenizer.eos_token_id)
-    seconds = pretrain(model, tokens, options.steps, checkpoint, not options.no_compile)
+    books = read_books(options.books)
+    for book in books:
+        book["text"] = book["text"][: int(len(book["text"]) * (1 - ENDING))]
+    held_out = next((book for book in books if book["book"] == options.held_out), None)
+    books = [book for book in books if book is not held_out]
+    train_split = data.load_splits(profiles.choose("tiny"))["train"]
+    articles = data.articles(data.rows_of(train_split))
+    tokenizer = train_tokenizer([book["text"] for book in books] + articles * ARTICLES_AGAIN)
+    model = fuse_activation(new_model(tokenizer.eos_token_id))
+    tokens = encoded(tokenizer, [book["text"] for book in books])
+    facts = encoded(tokenizer, facts_of(books))
+    if len(tokens) < BATCH * (BLOCK + 2):
+        needed = f"at least {BATCH * (BLOCK + 2):,} are needed"
+        raise SystemExit(f"These books have {len(tokens):,} tokens; {needed}.")
+    passes = options.steps * BATCH * BLOCK / len(tokens)
+    print(f"{len(books)} books, {len(tokens):,} tokens, {passes:.1f} passes; facts: {len(facts):,}")
+    seconds = pretrain(model, tokens, facts, options.steps, checkpoint, options.hours)
     run = {"steps": options.steps, "tokens": len(tokens), "seconds": seconds}
     run |= {"parameters": model.num_parameters(), "machine": f"{torch.get_num_threads()} CPU cores"}
     save_bundle(options.output_dir / "model", model, tokenizer, card="")
     figures = figures_of(options.output_dir / "model", held_out)
-    save_bundle(
-        options.output_dir / "model", model, tokenizer, card_of(books, held_out, run, figures)
-    )
+    card = card_of(books, held_out, run, figures)
+    save_bundle(options.output_dir / "model", model, tokenizer, card)
     print(json.dumps(figures, indent=2))
 
 

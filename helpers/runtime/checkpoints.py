@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +12,31 @@ from filelock import FileLock, Timeout
 from helpers.profiles import Profile, home
 from helpers.runtime import saving
 from helpers.runtime.budget import Plan
-from helpers.runtime.distributed import num_processes
-from helpers.runtime.errors import TutorialError
+from helpers.runtime.distributed import is_main_process, num_processes
+from helpers.runtime.errors import TutorialError, in_words
 
 PLAN = "plan.json"
+CHANCE = 0.05  # nats a token: the interval of two seeds in lesson 07 goes about as far
 
 
-def settings_of(profile: Profile, train_tokens: np.ndarray, validation_tokens: np.ndarray) -> dict:
-    """All that decides the result of a run. Two runs with equal settings here are the same run."""
-    digest = hashlib.sha256(train_tokens.tobytes() + validation_tokens.tobytes()).hexdigest()
-    run = {"model": profile.model_name, "data": digest[:16], "processes": num_processes()}
+def settings_of(profile: Profile, train_tokens, validation_tokens, output: Path) -> dict:
+    """All that decides the result of a run for `output`. Two with equal settings are one run."""
+    digest, model = digest_of(train_tokens, validation_tokens), Path(profile.model)
+    run = {"model": profile.model_name, "data": digest, "processes": num_processes()}
     settings = dataclasses.asdict(profile) | run
     del settings["why"]
-    return settings
+    if model.is_dir():  # all weights may be gigabytes; any training changes the first of them, too
+        files = sorted(model.glob("*.safetensors"))
+        settings["weights"] = digest_of(*(np.fromfile(file, np.uint8, 2**20) for file in files))
+    kept = saving.read_json(output / saving.SETTINGS) or {}
+    same = kept == settings | {"weights": kept.get("weights")}
+    # A model that is trained further in its own folder may be the run's result by now.
+    return kept if same and model == output.resolve() else settings
+
+
+def digest_of(*arrays: np.ndarray) -> str:
+    """The same only for the same arrays."""
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
 def run_folder(settings: dict, output: Path) -> Path:
@@ -39,13 +49,8 @@ def run_folder(settings: dict, output: Path) -> Path:
 def finished(output: Path, settings: dict) -> dict | None:
     """The summary in `output` where a run with the same settings has been completed there."""
     summary = saving.read_summary(output)
-    if (
-        summary is None
-        or summary["stopped_early"]
-        or saving.read_json(output / saving.SETTINGS) != settings
-    ):
-        return None
-    return summary
+    same = saving.read_json(output / saving.SETTINGS) == settings
+    return summary if same and summary and not summary["stopped_early"] else None
 
 
 def begin(folder: Path, plan: Plan) -> None:
@@ -53,6 +58,10 @@ def begin(folder: Path, plan: Plan) -> None:
     saving.discard(folder)  # what a run left that was killed before its first checkpoint
     folder.mkdir(parents=True)
     saving.write_json(folder / PLAN, dataclasses.asdict(plan))
+    others = [file for file in folder.parent.glob("*/*/*") if folder not in file.parents]
+    if size := sum(file.stat().st_size for file in others):
+        held = f"{folder.parent} holds {size / 1e9:,.3g} GB of runs with other settings"
+        print(f"{held}; delete the folders that you do not want to go on with.", flush=True)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -64,6 +73,17 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a run's folder, if there is one."""
     whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
     return max(whole, key=step_of, default=None)
+
+
+def say_if_it_rose(state) -> None:
+    """Say which step's model is kept, where the validation loss of the last one is higher."""
+    best, done = state.best_global_step, state.global_step
+    if best and best < done:
+        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        rise = losses[-1] - state.best_metric
+        advice = "Try fewer epochs, or more text." if rise > CHANCE else "That may be chance."
+        rose = f"The validation loss rose by {rise:.3f} after step {best:,} of {done:,}"
+        print(f"{rose}: that step's model is kept. {advice}", flush=True)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -80,13 +100,40 @@ def _is_whole(checkpoint: Path) -> bool:
 @contextlib.contextmanager
 def only_one(folder: Path):
     """Within it, no other process trains for `folder`: TutorialError where one does."""
-    # The system forgets the locks of dead processes; those that train together have one each.
-    rank = os.environ.get("RANK", "0")
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + rank
+    if not is_main_process():  # the first one speaks for those that train together
+        return (yield)
     try:
-        with FileLock(Path(tempfile.gettempdir(), f"gpt2-tutorial-{name}.lock"), timeout=0):
-            yield
+        saving.check_replaceable(folder)
+        file = saving.companion(folder, "lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (lock := FileLock(file, timeout=0)).acquire()
     except Timeout:
         raise TutorialError(
             f"Another training for {folder} is running; wait for it, or use another folder."
         ) from None
+    except OSError as error:
+        raise TutorialError(
+            f"No model can be saved in {folder} ({in_words(error)}); choose another --output-dir."
+        ) from error
+    try:
+        yield
+    finally:
+        # While it is held: who gets the lock of a deleted file sees that, and tries again.
+        with contextlib.suppress(OSError):  # Windows deletes no open file; there, `release` does
+            file.unlink()
+        lock.release()
+
+
+@contextlib.contextmanager
+def failing_in_words():
+    """Within it, what the machine refuses, or the failure of a process, is a TutorialError."""
+    try:
+        yield
+    except Exception as error:
+        reason = in_words(error)
+        if isinstance(error, TutorialError) or (reason is None and num_processes() == 1):
+            raise
+        raise TutorialError(
+            f"The training has failed ({reason or str(error).splitlines()[0]}). The same command "
+            "continues from the newest checkpoint."
+        ) from error

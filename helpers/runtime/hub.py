@@ -3,7 +3,6 @@
 A model is named OWNER/NAME, or by its folder; a dataset OWNER/NAME or OWNER/NAME/CONFIG.
 """
 
-import contextlib
 import json
 import os
 import threading
@@ -21,13 +20,13 @@ MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")  # besi
 
 def reach_hub(model: str, dataset: str | None = None) -> None:
     """TutorialError where a model, or a dataset that is named, is neither here nor on the Hub."""
-    if not use_cached(model, dataset) and not hub_answers():
+    if not use_cached(model, dataset) and (trouble := hub_trouble()):
         missing = [] if cached_model(model) else [model]
         missing += [dataset] if dataset and not cached_dataset(dataset) else []
-        raise TutorialError(not_fetched(" and ".join(missing)))
+        raise TutorialError(not_fetched(" and ".join(missing), trouble))
 
 
-def not_fetched(what: str, why: str = ", which does not answer") -> str:
+def not_fetched(what: str, why: str) -> str:
     """The sentence for a learner where a model or a dataset could not be had."""
     return (
         f"{what} could not be fetched from the Hugging Face Hub{why}: check its name and the "
@@ -102,6 +101,9 @@ def load_texts(name: str, column: str, files: dict[str, str] | None = None):
         reason = type(error).__name__
         if isinstance(error, ValueError):  # its first two lines list the configurations
             reason = f"{' '.join(str(error).splitlines()[:2])}; name one as {repo}/CONFIG"
+        if getattr(error, "filename", None):
+            why = f"{error.filename} cannot be written ({error.strerror})"
+            raise TutorialError(f"{why}: change that, or set HF_HOME to another folder.") from error
         raise TutorialError(not_fetched(name, f" ({reason})")) from error
     finally:
         datasets.enable_progress_bars()
@@ -153,23 +155,27 @@ def _config_file(model: str) -> Path:
     file = try_to_load_from_cache(model, "config.json")
     if isinstance(file, str):
         return Path(file)
-    if not hub_answers():
-        raise TutorialError(not_fetched(model))
+    if trouble := hub_trouble():
+        raise TutorialError(not_fetched(model, trouble))
     return Path(hf_hub_download(model, "config.json"))
 
 
-def hub_answers() -> bool:
-    """Whether the Hub answers within two and a half seconds."""
+def hub_trouble() -> str:
+    """ ", which does not answer" in two and a half seconds, and why; "" where the Hub answers."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
     def ask():
-        with contextlib.suppress(Exception):  # whatever the network does wrong, and HF_HUB_OFFLINE
-            answers.append(get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0))
+        try:
+            status = get_session().head(f"{constants.ENDPOINT}/{PROBE}", timeout=2.0).status_code
+            found.append("" if status < 400 else f"HTTP status {status}")
+        except Exception as error:  # whatever the network does wrong, and HF_HUB_OFFLINE
+            found.append(f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
-    answers = []
+    found = []
     # In a thread, since looking up a host's name can take longer than the request may.
     question = threading.Thread(target=ask, daemon=True)
     question.start()
     question.join(2.5)
-    return any(answer.status_code < 400 for answer in answers)
+    trouble = found[0] if found else "it takes too long"
+    return trouble and f", which does not answer ({trouble})"

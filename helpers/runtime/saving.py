@@ -1,19 +1,29 @@
-"""What counts as a model folder, and replacing one as a whole, or not at all."""
+"""What counts as a model folder, and replacing one as a whole, or not at all.
+
+A folder is replaced by two renames: it becomes `NAME.previous`, and `.NAME.new` becomes it. In one
+that cannot be renamed, such as a mount point, all files are: to `NAME/.previous`, from `NAME/.new`.
+"""
 
 import contextlib
+import errno
 import json
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from helpers.runtime.errors import TutorialError
+from helpers.profiles import BUNDLED
+from helpers.runtime.errors import TutorialError, in_words
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # the index is written last
+TOKENIZER = "tokenizer_config.json"
+FIXED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def is_model(folder: Path) -> bool:
@@ -25,6 +35,47 @@ def is_model(folder: Path) -> bool:
 def read_summary(folder: Path) -> dict | None:
     """The training summary in `folder`, or None where there is none that can be read."""
     return read_json(folder / SUMMARY)
+
+
+def describe_model(folder: Path) -> str:
+    """The model in `folder` by its name, and what its summary says of it."""
+    told = read_summary(folder)
+    if told is None:
+        return f"{folder.name} (without a record of its training)"
+    kept = told["epochs"]
+    asked = (read_json(folder / SETTINGS) or {}).get("epochs", kept)
+    epochs = f"{kept:g} epoch{'s' * (kept != 1)}"
+    if kept < asked:  # the best by validation, or as far as the run got
+        epochs = f"kept after epoch {kept:.3g} of {asked:g}"
+    epochs += ", stopped early" if told["stopped_early"] else ""
+    perplexity = f"perplexity {told['perplexity_after']:.2f}"
+    return f"{folder.name} (profile {told['profile']}, {epochs}, {perplexity})"
+
+
+def say_what_is_replaced(folder: Path) -> None:
+    """Print which model is in `folder`, if there is one, and where it goes."""
+    kept = companion(folder, "previous")
+    lost = f", in place of {describe_model(kept)}" if is_model(kept) else ""
+    if is_model(folder):
+        print(f"{describe_model(folder)} will be kept as {kept}{lost}.", flush=True)
+
+
+def why_not_opened(folder: Path, error: Exception) -> str:
+    """Why a model cannot be loaded; to delete it is advised only where it is surely damaged."""
+    if closed := [file for file in folder.iterdir() if not os.access(file, os.R_OK)]:
+        return f"You may not read {closed[0]}; ask its owner for the right."
+    broken = [file.name for file in folder.glob("*.json") if read_json(file) is None]
+    if broken or isinstance(error, SafetensorError) or not is_model(folder):
+        what = (*broken, "weights")[0]
+        ours = folder.resolve() == (BUNDLED / "model").resolve()
+        remedy = "restore it with git checkout" if ours else "delete it, make it again"
+        return f"The model in {folder} is incomplete or broken ({what}); {remedy}."
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        return f"{folder} has no tokenizer.json; copy it there from the model that was fine-tuned."
+    reason = in_words(error) or str(error).partition("\n")[0]
+    if "mismatched" in reason:
+        reason = "its config.json does not fit its weights"
+    return f"The model in {folder} cannot be loaded ({reason}); its files are as they were."
 
 
 def read_json(file: Path) -> dict | None:
@@ -43,11 +94,12 @@ def write_json(file: Path, content: dict) -> None:
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> dict:
     """Replace `folder` by model, tokenizer, summary and settings: either all is new, or nothing is.
 
-    What was there becomes `NAME.previous`. Returns the summary, which `describe` gives once the
+    What was there is kept as `previous` says. Returns the summary, which `describe` gives once the
     weights are written. TutorialError for a folder not ours or not to be moved, and a full disk.
     """
     check_replaceable(folder)
-    new = _new(folder)
+    folder = folder.resolve()
+    new = companion(folder, "new")
     discard(new)
     try:
         new.mkdir(parents=True)
@@ -55,6 +107,7 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         model.save_pretrained(new)
         summary = describe()
         write_json(new / SETTINGS, settings)
+        _open_to_all(new)
         write_json(new / SUMMARY, summary)  # the last: a folder that has one is whole
     except (OSError, SafetensorError) as error:
         discard(new)
@@ -66,19 +119,30 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
     return summary
 
 
+def _open_to_all(folder: Path) -> None:
+    """Let other users read all files, and other versions of transformers the tokenizer."""
+    told = read_json(folder / TOKENIZER) or {}
+    if told.get("tokenizer_class") == "TokenizersBackend":  # 4 has the class by its old name only
+        write_json(folder / TOKENIZER, told | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    for file in folder.iterdir():  # as the umask has it; safetensors 0.8 writes 0600
+        file.chmod((folder / SETTINGS).stat().st_mode)
+
+
 def _put_in_place(new: Path, folder: Path) -> None:
-    """Two renames: `folder` becomes `NAME.previous`, and `new` becomes `folder`."""
+    """`folder` becomes `previous`, and `new` becomes `folder`."""
     try:
+        if new.parent == folder:
+            return _replace_contents(folder)
         if (folder / SUMMARY).is_file():
-            discard(_previous(folder))
-            folder.replace(_previous(folder))
+            discard(companion(folder, "previous"))
+            folder.replace(companion(folder, "previous"))
         elif folder.exists():
             folder.rmdir()  # it is empty
         new.replace(folder)
     except OSError as error:  # on Windows: a file in one of the folders is open somewhere
         if not new.exists():
             return  # a reader came between the renames and has made the second one
-        if folder.exists():  # else `finish_replacing` will do it
+        if folder.exists() and new.parent != folder:  # else `finish_replacing` will do it
             new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
         raise TutorialError(
             f"{folder} could not be replaced ({error.strerror or error}), maybe since a notebook "
@@ -87,36 +151,89 @@ def _put_in_place(new: Path, folder: Path) -> None:
         ) from error
 
 
-def _new(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.new")
+def _replace_contents(folder: Path) -> None:
+    if (folder / SUMMARY).is_file():  # else a kill came in the midst of this: what is left follows
+        discard(companion(folder, "previous"))
+    companion(folder, "previous").mkdir(exist_ok=True)
+    _move(folder, companion(folder, "previous"))
+    (folder / ".new").replace(folder / ".ready")  # from now on, no file of the old model is here
+    finish_replacing(folder)
 
 
-def _previous(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.previous")
+def _move(source: Path, target: Path, new: bool = False) -> None:
+    """Rename all files: what makes a model whole leaves first and comes last."""
+    order = {name: rank for rank, name in enumerate((SUMMARY, *WEIGHTS, None, SETTINGS))}
+    files = sorted(_files(source, True), key=lambda file: order.get(file.name, 3), reverse=new)
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # somebody else was faster
+            file.replace(target / file.name)
+
+
+def _files(folder: Path, fixed: bool) -> list[Path]:
+    """What is in `folder`; in a fixed one without our companions and other files that stay."""
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [file for file in files if not (fixed and file.name.startswith((".", "lost+found")))]
+
+
+def companion(folder: Path, what: str) -> Path:
+    """`NAME.previous`, or what is hidden, such as `.NAME.new`; in a fixed folder: `.new`."""
+    folder = folder.resolve()
+    if is_fixed(folder):
+        return folder / f".{what}"
+    return folder.with_name(f"{'.' * (what != 'previous')}{folder.name}.{what}")
+
+
+def is_fixed(folder: Path) -> bool:
+    """Whether `folder` cannot be renamed: a mount point, or in a place where you may not write."""
+    try:
+        other = Path(tempfile.mkdtemp(".try", f".{folder.name}.", _existing(folder.parent)))
+        try:
+            (other / "file").touch()
+            folder.rename(other)  # never done, as `other` is not empty; but the error tells
+        finally:
+            (other / "file").unlink(missing_ok=True)
+            other.rmdir()
+    except OSError as error:  # on Windows, it may be a file that is open now and is not later
+        return error.errno in FIXED and os.name != "nt"
+    return False
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def finish_replacing(folder: Path) -> None:
-    """After a kill between the two renames of `save`, put the new model in its place."""
-    new = _new(folder)
-    if not folder.exists() and is_model(new) and read_summary(new) is not None:
-        with contextlib.suppress(OSError):  # somebody else was faster
+    """After a kill amid the renames of `save`, put the new model in its place; any number may."""
+    folder = folder.resolve()
+    new, ready = folder.with_name(f".{folder.name}.new"), folder / ".ready"
+    with contextlib.suppress(OSError):  # somebody else was faster
+        if not folder.exists() and is_model(new) and read_summary(new) is not None:
             new.replace(folder)
+        if ready.exists():
+            _move(ready, folder, new=True)
+            ready.rmdir()
 
 
 def check_replaceable(folder: Path) -> None:
-    """TutorialError unless `folder` and `NAME.previous` are missing, empty, or models of ours."""
+    """TutorialError unless `folder` and its `previous` are missing, empty, or models of ours.
+
+    OSError where nothing can be written.
+    """
     finish_replacing(folder)
-    for path in (folder, _previous(folder)):
+    fixed = is_fixed(folder.resolve())
+    for path in (folder, companion(folder, "previous")):
         if path.exists() and not path.is_dir():
             raise TutorialError(
                 f"{path} is a file, so no model can be saved there; choose another --output-dir."
             )
-        names = sorted(file.name for file in path.iterdir()) if path.exists() else []
-        if names and SUMMARY not in names:
+        names = sorted(file.name for file in _files(path, fixed))
+        ours = {SUMMARY, SETTINGS if fixed else SUMMARY}  # the first to go, and the last
+        if names and not ours.intersection(names):
             raise TutorialError(
                 f"{path} holds files that are not ours ({names[0]}), and nothing was overwritten; "
                 "move them or choose another --output-dir."
             )
+    Path(tempfile.mkdtemp(".try", ".", _existing(folder if fixed else folder.parent))).rmdir()
 
 
 def discard(folder: Path) -> None:

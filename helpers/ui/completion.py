@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from helpers.generation import Sampling, decode_whole, stream_steps
+from helpers.generation import LAST_SPACE, Sampling, decode_whole, stream_steps
 
 ALTERNATIVES = 8  # shown for each token
 SHOWN = 2000  # characters of a prompt that are shown: its end
@@ -35,14 +35,25 @@ class Completion:
     tokens: list[Token]
     kept: int = 0  # so many of the tokens come from an earlier text, the last of them by choice
     cut: int = 0  # so many tokens of the prompt did not fit the model's context
+    stop: str = ""  # the text ends before this first appears in it
 
     def __str__(self) -> str:
-        return "".join(token.text for token in self.tokens)
+        written = "".join(token.text for token in self.tokens)
+        return written.partition(self.stop)[0] if self.stop else written
+
+    def is_over(self) -> bool:
+        """Whether `stop` has been written."""
+        return bool(self.stop) and self.stop in "".join(token.text for token in self.tokens)
 
     def record(self) -> dict:
         """What is saved of it."""
         made = {"prompt": self.prompt, "text": str(self), "model": self.model}
+        made |= {"stop": self.stop} if self.stop else {}
         return {**made, "kept_tokens": self.kept, **asdict(self.sampling)}
+
+    def json_line(self) -> str:
+        """The record, as a line of a JSON Lines file."""
+        return json.dumps(self.record(), ensure_ascii=False) + "\n"
 
 
 def stream_with_alternatives(
@@ -95,33 +106,35 @@ def _text(tokenizer, written: list[Token], token: int) -> str:
 
 def page(run: list[Completion], name: Callable | None = None, chosen: Token | None = None) -> str:
     """HTML of a run's texts, side by side; `name` is that of a token id, `chosen` gets a frame."""
-    columns = []
+    columns, numbers = [], itertools.count(1)
     for text in run:
         title = f"<u>{html.escape(text.model)}</u>\n" if len(run) > 1 else ""
         spans = [f"{title}<b>{html.escape(text.prompt[-SHOWN:])}</b>"]
-        spans += [_span(token, name, token is chosen) for token in text.tokens]
+        spans += [_span(token, next(numbers), name, token is chosen) for token in text.tokens]
         columns.append(f'<div style="flex: 1 1 300px; min-width: 0">{"".join(spans)}</div>')
     style = "display: flex; flex-wrap: wrap; gap: 20px; white-space: pre-wrap"
     return f'<div style="{style}; overflow-wrap: anywhere">{"".join(columns)}</div>'
 
 
-def _span(token: Token, name: Callable | None, framed: bool) -> str:
-    """HTML of a token: the bluer, the likelier."""
+def _span(token: Token, number: int, name: Callable | None, framed: bool) -> str:
+    """HTML of a token: the bluer, the likelier; a blue that shows on white and on black."""
     alternatives = token.alternatives if name else []
-    hint = "\n".join(f"{name(other)} {share:.1%}" for other, share in alternatives)
-    style = f"background: rgba(0, 114, 178, {token.probability / 2:.2f})"
+    lines = [f"token {number}", *(f"{name(other)} {share:.1%}" for other, share in alternatives)]
+    hint = "\n".join(lines if name else [])
+    style = f"background: rgba(86, 180, 233, {0.05 + 0.6 * token.probability:.2f})"
     if framed:
         style += "; outline: 2px solid #D55E00"
     return f'<span style="{style}" title="{html.escape(hint)}">{html.escape(token.text)}</span>'
 
 
-def describe(run: list[Completion]) -> str:
+def describe(run: list[Completion], settings: str) -> str:
     """How long the texts of a run are, and what they came from, in a line."""
     first = run[0]
     lengths = " and ".join(f"{len(text.tokens)} tokens" for text in run)
     branch = f"; continued from token {first.kept}" if first.kept else ""
     cut = f". The first {first.cut:,} tokens of the prompt did not fit." if first.cut else ""
-    return f"{lengths}; {first.sampling}{branch}{cut}"
+    space = f". {LAST_SPACE}" if first.prompt.endswith(" ") else ""
+    return f"{lengths}; {settings}{branch}{cut}{space}"
 
 
 def markdown(text: Completion) -> str:
@@ -133,7 +146,7 @@ def markdown(text: Completion) -> str:
 
 def save(texts: list[Completion], folder: Path) -> Path:
     """Write `texts` to a new Markdown file, whose path is returned, and JSON Lines beside it."""
-    lines = "".join(json.dumps(text.record(), ensure_ascii=False) + "\n" for text in texts)
+    lines = "".join(text.json_line() for text in texts)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"prompt_box_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     before = len(list(folder.glob(f"{name}*.md")))  # saved within the same second

@@ -26,20 +26,32 @@ DIALS = (  # a field of Sampling, the widget that sets it, its label, its range,
 )  # fmt: skip
 
 
+def in_words(sampling: Sampling) -> str:
+    """The settings in the words and the order of the dials."""
+    said = [f"{label} {getattr(sampling, name):.16g}" for name, _, label, *_ in DIALS]
+    return ", ".join([*said, f"seed {sampling.seed}"])
+
+
 class Dials:
-    """A field for each setting of `Sampling`; all but the seed have a slider."""
+    """A field for each setting of `Sampling`; all but the seed have a slider. Folded at first."""
 
     def __init__(self, sampling: Sampling):
-        self.fields, self.rows = {}, []
+        self.fields, rows = {}, []
         for name, field, label, limits, meaning in DIALS:
             self.fields[name] = field(description=label, **limits)
-            self.rows.append(HBox([with_slider(self.fields[name]), HTML(meaning)], layout=ROW))
+            rows.append(HBox([with_slider(self.fields[name]), HTML(meaning)], layout=ROW))
         self.seed = BoundedIntText(min=0, max=LAST_SEED, description="seed", style=LABEL)
         self.keep = Checkbox(description="keep it: same settings, same text", indent=False)
         self.fields["seed"] = self.seed
-        self.rows.append(HBox([self.seed, self.keep], layout=ROW))
+        rows.append(HBox([self.seed, self.keep], layout=ROW))
+        self.box = VBox(rows, layout=Layout(display="none"))
+        # (The keyboard does not reach an Accordion.)
+        self.fold = button("Dials", "Show or hide the dials", self._fold)
         self.last_seed = None  # None: no text was written yet with what is set
         self.set(sampling)
+
+    def _fold(self) -> None:
+        self.box.layout.display = None if self.box.layout.display else "none"
 
     def sampling(self) -> Sampling:
         """What is set."""
@@ -69,6 +81,7 @@ class Inspector:
     def __init__(self, name: Callable[[int], str], changed: Callable, choose: Callable):
         self.name, self.word = name, HTML()
         self.number = BoundedIntText(1, min=1, max=1, description="Token", style=LABEL)
+        self.number.layout.width = "160px"
         self.number.observe(lambda _: changed(), names="value")
         tooltip = "Take this token instead, and go on from there"
         self.others = [button("", tooltip, choose, rank) for rank in range(ALTERNATIVES)]
@@ -82,14 +95,15 @@ class Inspector:
 
     def draw(self, run: list[Completion]) -> Token | None:
         """Show the token of that number, and return it; nothing where `run` has none."""
-        self.number.max = max(1, sum(len(text.tokens) for text in run))
-        text, place = self.find(run)
-        self.box.layout.display = None if text else "none"
-        if text is None:
+        count = sum(len(text.tokens) for text in run)
+        self.box.layout.display = None if count else "none"
+        if not count:
             return None
+        self.number.max = count
+        text, place = self.find(run)
         token = text.tokens[place]
         what = f"{self.name(token.id)}, {token.probability:.1%}"
-        self.word.value = html.escape(f"of {self.number.max}: {what}. Instead:")
+        self.word.value = html.escape(f"of {count}: {what}. Instead:")
         for other, (alternative, probability) in zip(self.others, token.alternatives, strict=True):
             other.description = f"{self.name(alternative)} {probability:.1%}"
         return token

@@ -9,13 +9,22 @@ from collections.abc import Callable
 import ipywidgets
 from IPython.display import display
 
+from helpers.profiles import on_colab
 from helpers.runtime.errors import TutorialError
+
+# JupyterLab hides the note where a live widget follows it, and not where its kernel has gone.
+ALIVE = ".jp-OutputArea-child:has(.note):has(+ .jp-OutputArea-child .jupyter-widgets > *)"
+CARD = "display: inline-block; margin: 2px; line-height: 1.4; color: black; background: "
+CARD_SHADES = "#B5DDF5", "#FFDF9E", "#E3E3E3"  # light blue, light orange, grey
 
 
 def show_widget(widget: ipywidgets.Widget, note: str) -> None:
-    """Display `widget`; where none can be shown, as on GitHub, `note` stands in its place."""
+    """Display `widget`; where none is alive, as on GitHub or the next morning, `note` is read."""
+    told = f'<style>{ALIVE} {{display: none}}</style><i class="note">{html.escape(note)}</i>'
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": note}, raw=True)
+    if not on_colab():  # which would show both
+        display({"text/html": told, "text/plain": note}, raw=True)
+    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}, raw=True)
 
 
 def typed(control: ipywidgets.ValueWidget):
@@ -64,15 +73,29 @@ def explore(
     def redraw(_=None):
         try:
             picture.value = draw(**{name: typed(control) for name, control in controls.items()})
-        except TutorialError as error:
-            picture.value = f"<i>{html.escape(str(error))}</i>"
+        except Exception as error:  # in a callback, nobody else would tell
+            kind = "" if isinstance(error, TutorialError) else f"{type(error).__name__}: "
+            picture.value = f"<i>{html.escape(f'{kind}{error}')}</i>"
 
     rows = []
     for control in controls.values():
         control.observe(redraw, names="value")
+        if isinstance(control, ipywidgets.Textarea):
+            control.rows = 5
         number = isinstance(control, (ipywidgets.BoundedIntText, ipywidgets.BoundedFloatText))
         rows.append(with_slider(control) if number else control)
     redraw()
     box = ipywidgets.VBox([*rows, picture])
     show_widget(box, note)
     return box
+
+
+def token_cards(tokenizer, text: str) -> str:
+    """HTML: the tokens of `text`, each over its id; of a long text the first 200."""
+    ids = tokenizer(text, verbose=False)["input_ids"]
+    cards = f"{len(ids):,} tokens" + ", of which the first 200" * (len(ids) > 200) + "<br>"
+    for number, id in enumerate(ids[:200]):
+        piece = tokenizer.decode([id], clean_up_tokenization_spaces=False)
+        piece = html.escape(piece.replace(" ", "␣").replace("\n", "⏎"))
+        cards += f'<span style="{CARD}{CARD_SHADES[number % 3]}">{piece}<br>{id}</span>'
+    return cards

@@ -16,26 +16,29 @@ REFRESH = 2.0  # seconds between two drawings
 
 
 class LivePlot(TrainerCallback):
-    """Loss curves and figures that grow while `Trainer` works, and then vanish; a Stop button.
+    """Loss curves and figures that grow while `Trainer` works, under a Stop button.
 
-    `note` gives a text to show below, such as the latest sample; `history` is, in the end, the log
-    for `plots.plot_losses`. Colab delivers no click while a cell runs, so there is no button.
+    `sample` gives the latest sample, to show below; `history` is, in the end, the log for
+    `plots.plot_losses`. Colab delivers no click while a cell runs, so there is no button.
     """
 
-    def __init__(self, before: float | None = None, note: Callable[[], str] = str):
-        self.before, self.note, self.history = before, note, []
+    def __init__(self, sample: Callable[[], str] = str):
+        self.sample, self.history = sample, []
         self.next_drawing = self.next_figures = 0.0  # on the clock of time.monotonic
         self.stopped = False
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
         self.stop = button("Stop", "End the training after this step; keep the model", self._stop)
         self.stop.layout.display = "none" if on_colab() else None
-        self.box = ipywidgets.VBox([self.picture, self.figures, self.stop])
+        self.stop.layout.align_self = "flex-start"  # not as wide as the page
+        self.box = ipywidgets.VBox([self.stop, self.picture, self.figures])
 
     def _stop(self) -> None:
         self.stopped = self.stop.disabled = True
 
     def on_train_begin(self, args, state, control, **kwargs):
-        show_widget(self.box, "(Here the loss curves grow while the cell runs.)")
+        self.picture.value = losses_as_html(state.log_history, state.max_steps)
+        note = "Here the loss curves grow while the cell runs; plots.plot_losses shows them again."
+        show_widget(self.box, f"({note})")
         heard_while_busy(self.stop)
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -45,15 +48,21 @@ class LivePlot(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         began = time.monotonic()
         if began > self.next_figures:
-            self.figures.value, self.next_figures = self._figures(state), began + REFRESH / 4
+            self._tell(self._figures(state))
+            self.next_figures = began + REFRESH / 4
         if began < self.next_drawing:
             return
-        self.picture.value = losses_as_html(state.log_history, self.before)
+        self.picture.value = losses_as_html(state.log_history, state.max_steps)
         now = time.monotonic()  # at most 2% of the time goes into drawing
         self.next_drawing = now + max(REFRESH, 50 * (now - began))
 
+    def _tell(self, line: str) -> None:
+        sample = self.sample()
+        note = f"<br>latest sample: <i>{html.escape(sample)}</i>" if sample else ""
+        self.figures.value = line + note
+
     def _figures(self, state) -> str:
-        """A line on how far the run is, and the note."""
+        """A line on how far the run is."""
         log, done = state.log_history, max(1, state.global_step)
         entry = log[-1]
         training = [one for one in log if "loss" in one][-1]
@@ -65,11 +74,23 @@ class LivePlot(TrainerCallback):
             *(f"validation perplexity {perplexity:,.1f}" for perplexity in scored[-1:]),
             f"learning rate {training['learning_rate']:.1e}",
             f"{entry['tokens_per_second']:,.0f} tokens/s",
-            f"{entry['elapsed']:.0f} s so far, about {left:.0f} s to go",
+            f"{_time(entry['elapsed'])} so far, about {_time(left)} to go",
         ]
-        return f"{' · '.join(parts)}<br><i>{html.escape(self.note())}</i>"
+        return " · ".join(parts)
 
     def on_train_end(self, args, state, control, **kwargs):
-        self.box.layout.display = "none"
-        self.picture.value = self.figures.value = ""
-        self.history = state.log_history
+        self.history, self.stop.disabled = state.log_history, True
+        done, steps = state.global_step, state.max_steps
+        before, *scored = [one["eval_perplexity"] for one in self.history if "eval_loss" in one]
+        best = min(scored, default=before)
+        line = (
+            f"{'Stopped' if done < steps else 'Done'} after {done:,} of {steps:,} steps: "
+            f"validation perplexity {before:,.2f} before, {best:,.2f} at its best."
+        )
+        self.picture.value = losses_as_html(self.history, steps)
+        self._tell(self._figures(state))  # or the page would jump
+        print(line)  # below the box, where it is stored, too
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -18,7 +18,7 @@ from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
 from helpers.runtime.errors import TutorialError
 from helpers.ui.completion import Completion, Token, describe, grow, instead, page, save
-from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector
+from helpers.ui.controls import LABEL, ROW, WIDTH, Dials, Inspector, in_words
 from helpers.ui.explore import button, show_widget, typed
 from helpers.ui.worker import Worker
 
@@ -28,23 +28,25 @@ REDRAW = 0.05  # seconds between two drawings of a growing text
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `history` holds a list of texts for each run: one, or two where the `base` model, with the same
-    tokenizer, writes beside yours. Where no widget can be shown, `write` and `save` serve.
+    `history` holds a list of texts for each run: one, or two where a `base` model, with the same
+    tokenizer, writes beside yours, under `names`. Where there are no widgets, use `write`, `save`.
     """
 
     def __init__(
-        self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None
-    ):
-        self.models = {"your model": model} | ({"base model": base} if base is not None else {})
+        self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None,
+        names: tuple[str, str] = ("your model", "base model"),
+    ):  # fmt: skip
+        self.models = {names[0]: model} | ({names[1]: base} if base is not None else {})
         self.tokenizer = tokenizer
         self.history: list[list[Completion]] = []
         self.run: list[Completion] = []  # the one on display
         self.worker = Worker(threaded=not on_colab())
         self.lock = self.worker.lock  # held while what is shown changes
+        self.writing = False
         self._build(sampling or Sampling(), prompt)
 
     def _build(self, sampling: Sampling, prompt: str) -> None:
-        wide = Layout(width="100%", max_width=WIDTH)
+        wide = Layout(width="auto", max_width=WIDTH)
         self.prompt = Textarea(
             prompt, description="Prompt", placeholder="Type a few words", layout=wide, style=LABEL
         )
@@ -54,7 +56,7 @@ class PromptBox:
         self.stop = button("Stop", "End the text here", self.worker.stop)
         self.stop.layout.display = None if self.worker.threaded else "none"
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
-        self.beside = Checkbox(description="the base model beside yours", indent=False)
+        self.beside = Checkbox(description=f"the {[*self.models][-1]} beside yours", indent=False)
         self.beside.layout.display = None if len(self.models) > 1 else "none"
         self.dials = Dials(sampling)
         self.status, self.output = HTML(layout=wide), HTML(layout=wide)
@@ -65,17 +67,17 @@ class PromptBox:
         self.restore = button("Restore", "Take this text's prompt and settings", self._restore)
         self.saving = button("Save", "All texts, as Markdown and as JSON Lines", self._save)
         first = [self.generate, self.again, self.stop, self.clear, self.beside]
-        last = [self.back, self.forward, self.restore, self.saving]
+        last = [self.back, self.forward, self.restore, self.saving, self.dials.fold]
         self.box = VBox(
-            [self.prompt, HBox(first, layout=ROW), *self.dials.rows, self.status, self.output]
-            + [self.inspector.box, HBox(last, layout=ROW)]
+            [self.prompt, HBox(first, layout=ROW), self.status, self.output]
+            + [self.inspector.box, HBox(last, layout=ROW), self.dials.box]
         )
         self._draw()
 
     def show(self) -> None:
         """Display the box under the cell."""
-        show_widget(self.box, "(Here stands the prompt box while the notebook runs.)")
-        heard_while_busy(self.stop)
+        show_widget(self.box, "(No prompt box here? Run > Run All Cells.)")
+        self._grey()
 
     def write(self, prompt: str, beside: bool = False, **settings) -> str:
         """What your model makes of `prompt`; with `beside`, prints what the base model does.
@@ -121,13 +123,16 @@ class PromptBox:
         def task(over):
             try:
                 self._write(over, prompt, models, kept)
+                return
             except TutorialError as error:
-                self._say(str(error))
+                note = str(error)
             except KeyboardInterrupt:
-                self._say("Stopped.")
+                note = "Stopped."
             except Exception as error:  # such as too little memory
                 reason = f"{type(error).__name__}: {error}"
-                self._say(f"The text broke off ({reason}). Your history is safe; try again.")
+                note = f"The text broke off ({reason}). Your history is safe; try again."
+            over.set()  # so that the next click is heard at once: it is no double click
+            self._say(note)
 
         try:
             self.worker.start(task)
@@ -138,18 +143,23 @@ class PromptBox:
         self, over: threading.Event, prompt: str, models: list[str], kept: list[Token] = ()
     ) -> list[Completion]:
         """Write a run until `over` is set; what there is stays. An empty list: it never began."""
-        longest = room(self.models[models[0]], self.dials.sampling())
-        ids, cut = encode_prompt(self.tokenizer, prompt, longest)
-        with self.lock:
-            if over.is_set():  # while another text came to its end, or a long prompt was encoded
-                return []
-            how = self.dials.another()
-            run = [Completion(prompt, name, how, [*kept], len(kept), cut) for name in models]
-            self.history.append(run)
-            self.run = run
-            self._say(f"Writing with seed {how.seed} …")
-        drawn = 0.0
+        run, drawn = [], 0.0
         try:
+            with self.lock:
+                self.writing = True
+                self.inspector.draw([])
+                self._grey()
+            longest = room(self.models[models[0]], self.dials.sampling())
+            ids, cut = encode_prompt(self.tokenizer, prompt, longest)
+            with self.lock:
+                if over.is_set():  # while another text ended, or a long prompt was encoded
+                    return []
+                how = self.dials.another()
+                run = [Completion(prompt, name, how, [*kept], len(kept), cut) for name in models]
+                self.history.append(run)
+                self.run = run
+                self._say(f"Writing with seed {how.seed} …")
+                self._grey()
             for _ in grow(run, self.models, self.tokenizer, ids):
                 if over.is_set():
                     break
@@ -160,8 +170,11 @@ class PromptBox:
                     drawn = time.monotonic()
         finally:
             with self.lock:
-                if self.run is run:  # else somebody looks at another one by now
+                self.writing = False
+                if self.run is run:
                     self._show(run)
+                else:  # somebody looks at another one by now, or there is none
+                    self._draw()
         return run
 
     def _clear(self) -> None:
@@ -200,14 +213,24 @@ class PromptBox:
         with self.lock:
             self.run = run
             number = f"Text {self._place() + 1} of {len(self.history)}"
-            self._say(f"{number}: {describe(run)}" if run else "")
+            self._say(f"{number}: {describe(run, in_words(run[0].sampling))}" if run else "")
             self._draw()
 
     def _say(self, note: str) -> None:
         self.status.value = f'<div role="status"><i>{html.escape(note)}</i></div>'
 
     def _draw(self) -> None:
-        """The run on display, and its chosen token in a frame."""
+        """The run on display; while none grows, its chosen token in a frame."""
         with self.lock:
-            chosen = self.inspector.draw(self.run)
+            chosen = self.inspector.draw([] if self.writing else self.run)
             self.output.value = page(self.run, self.name, chosen)
+            self._grey()
+
+    def _grey(self) -> None:
+        """Switch off what can do nothing now; Stop is heard whatever else runs."""
+        self.stop.disabled = not self.writing
+        self.back.disabled = self._place() == 0
+        self.forward.disabled = self._place() >= len(self.history) - 1
+        self.again.disabled = self.restore.disabled = not self.run
+        self.saving.disabled = not self.history
+        heard_while_busy(self.stop)

@@ -53,7 +53,8 @@ def edition(lesson: Lesson) -> NotebookNode:
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     exercises = f"helpers/bundled/exercises/{lesson.number}.md"
     code += re.findall(r"^```python\n(.*?)^```", _read(exercises), re.MULTILINE | re.DOTALL)
-    files = [*needed(code), exercises]
+    texts = re.findall(r'BUNDLED / "(\w+\.txt)"', "\n".join(code))
+    files = [*needed(code), exercises, *(f"helpers/bundled/{name}" for name in texts)]
     folded = [new_markdown_cell(NOTE, id="colab"), _folded("helpers", START), *map(_file, files)]
     notebook.cells[1:1] = folded
     notebook.metadata = {
@@ -68,14 +69,22 @@ def edition(lesson: Lesson) -> NotebookNode:
 def own_cells(lesson: Lesson) -> list[tuple[str, str, str, str]]:
     """What a lesson says differently on Colab: each cell's kind, way, neighbour's id and source.
 
-    The way is "instead of" the cell of that id, or "after" it.
+    The way is "instead of" the cell of that id, or "after" it. A cell that several lessons have is
+    a file beside them, and its name stands for it.
     """
     file = CELLS / f"{lesson.stem}.md"
     if not file.is_file():
         return []
     _, *parts = re.split(MARK, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     groups = zip(*(parts[start::4] for start in range(4)), strict=True)
-    return [(kind, where, cell, source.strip("\n")) for kind, where, cell, source in groups]
+    return [(kind, where, cell, _source(text.strip("\n"))) for kind, where, cell, text in groups]
+
+
+def _source(text: str) -> str:
+    """`text`, or, where it is the name of a file beside the lessons' cells, what is in there."""
+    file = CELLS / text
+    shared = len(text.split()) == 1 and file.is_file()
+    return file.read_text(encoding="utf-8").strip("\n") if shared else text
 
 
 def _with_own_cells(cells: list[NotebookNode], lesson: Lesson) -> list[NotebookNode]:

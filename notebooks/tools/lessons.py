@@ -61,6 +61,12 @@ LESSONS = (
     Lesson("06_generate", "Generate", "Generate",
            "sample with temperature, top-k and top-p, and play with the prompt box",
            "in which your model writes for you", gpu=True),
+    Lesson("07_evaluate", "Evaluate", "Evaluate",
+           "say which perplexities compare, whether a gain is real, and what was learnt by heart",
+           "in which you measure your model", gpu=True),
+    Lesson("08_your_own_text", "Your own text", "Your own text",
+           "make documents of your files, look at them, and train a model that writes such texts",
+           "in which the model learns from your own files", gpu=True),
 )  # fmt: skip
 
 

@@ -183,9 +183,11 @@ def quality(seeds=(1, 2, 3)) -> None:
                         save_strategy="no",
                     )  # fmt: skip
                     Trainer(
-                        model=model, args=arguments, train_dataset=data.Blocks(tokens, tiny.block)
+                        model=model,
+                        args=arguments,
+                        train_dataset=data.Blocks(tokens, tiny.block_size),
                     ).train()
-            total, count = loss.score(model.eval(), validation, tiny.block)
+            total, count = loss.score(model.eval(), validation, tiny.block_size)
             losses[f"{name}, dropout {dropout}"] = total / count
         print(
             f"seed {seed}:",

@@ -4,6 +4,7 @@ Screenshots go to the folder named by `SCREENSHOTS`, where it is set.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+MAKE_LAB = re.search(r"/jupyter lab (.+)", MAKEFILE)[1].split()
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -58,8 +61,7 @@ def lab(folder):
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-               f"--ServerApp.root_dir={folder}",
+               "--ServerApp.port_retries=0", "--IdentityProvider.token=", *MAKE_LAB,
                "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
     answered = folder / "settings" / "@jupyterlab" / "apputils-extension"
@@ -199,11 +201,9 @@ def wait_for_change(page, shown, before):
 
 
 def browse_the_articles(page):
-    box, shown = widget_with(page, "input[type=text]")
+    box, shown = widget_with(page, "select")
     before = shown.inner_html()
-    field = box.locator("input[type=text]")
-    field.fill("Volcano")
-    field.press("Enter")
+    box.locator("select").select_option("Volcano")
     marked = wait_for_change(page, shown, before)
     assert "Volcano" in shown.inner_text() and "@-@" not in shown.inner_text()
     box.locator("input[type=checkbox]").focus()
@@ -224,7 +224,7 @@ def explore_tokens(page):
 
 
 def move_a_slider(page):
-    box, shown = widget_with(page, ".widget-slider")
+    box, shown = widget_with(page, "img")  # the prompt box above it has sliders too
     before = shown.inner_html()
     handle = box.locator(".noUi-handle").first
     handle.focus()
@@ -296,6 +296,9 @@ class Box:
         return self.widget.get_by_role("spinbutton", name=label, exact=True)
 
 
+IMPORTS = "import sys; sys.path.insert(0, '..')\n"
+
+
 def open_cells(page, lab, folder, cells):
     """A notebook of these code cells."""
     import nbformat
@@ -310,10 +313,50 @@ def open_cells(page, lab, folder, cells):
     open_lesson(page, lab, "cells.ipynb")
 
 
+def height_of_the_notebook(page):
+    cells = page.locator(".jp-Notebook .jp-Cell").all()
+    return sum(cell.bounding_box()["height"] for cell in cells)
+
+
+def reopen_without_kernels(page, lab, name):
+    """Save the notebook that is open, and come back the next morning."""
+    page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
+    open_lesson(page, lab, name)
+
+
+def test_the_next_morning_a_note_says_how_a_widget_comes_back(page, lab, folder):
+    cell = "show_widget(ipywidgets.IntSlider(), '(No slider here? Run > Run All Cells.)')"
+    cells = [IMPORTS + "import ipywidgets\nfrom helpers.ui.explore import show_widget", cell, cell]
+    open_cells(page, lab, folder, cells)
+    run_all(page, 60)
+    notes = page.get_by_text("(No slider here? Run > Run All Cells.)", exact=True)
+    page.wait_for_selector(".widget-slider")
+    assert notes.count() == 2 and not any(note.is_visible() for note in notes.all())
+    reopen_without_kernels(page, lab, "cells.ipynb")
+    page.wait_for_selector("text=Error displaying widget")
+    assert all(note.is_visible() for note in notes.all())
+    picture(page, "next_morning")
+    page.locator(".jp-CodeCell .jp-InputArea").first.click()
+    for _ in range(2):
+        page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".widget-slider")
+    assert [note.is_visible() for note in notes.all()] == [False, True]
+
+
+def test_a_link_out_of_the_lessons_opens(page, lab):
+    """As `make lab` starts JupyterLab, the whole repository can be reached."""
+    open_lesson(page, lab, "01_install.ipynb")
+    page.get_by_role("link", name=re.compile("^289 children's books")).click()
+    page.wait_for_function(
+        "jupyterapp.shell.currentWidget?.context?.path === 'helpers/bundled/model/README.md'"
+    )
+
+
 def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, folder):
     cells = [
-        "import sys; sys.path.insert(0, '..')\n"
-        "from helpers import data, loading, profiles, training\nfrom helpers.ui import live_plot\n"
+        IMPORTS + "from helpers import data, loading, profiles, training\n"
+        "from helpers.ui import live_plot\n"
         "profile = profiles.choose('tiny')\nmodel, tokenizer = loading.load_base(profile)\n"
         "train_tokens, validation_tokens = data.prepare(profile, tokenizer)",
         "summary = training.train(model, tokenizer, train_tokens, validation_tokens, profile,\n"
@@ -324,18 +367,25 @@ def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, f
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.wait_for_selector("img[alt='loss curves']")
-    page.get_by_role("button", name="Stop", exact=True).click()
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    page.wait_for_selector("text=/step [1-9]/")
+    before = height_of_the_notebook(page)
+    stop.click()
     page.wait_for_selector("text=/(True|False) (True|False) \\d+/")
+    assert page.locator("img[alt='loss curves']").is_visible() and stop.is_disabled()
+    assert height_of_the_notebook(page) >= before, "nothing vanishes, so the page does not jump"
+    assert page.get_by_text(re.compile(r"^Stopped after \d+ of 108 steps: validation")).count()
+    picture(page, "live_plot_stopped")
     stopped, training, steps = outputs(page)[-1]["text"].split()
     assert (stopped, training) == ("True", "False")
-    assert int(steps) < 60, "of 90"
+    assert int(steps) < 72, "of 108"
 
 
 @pytest.fixture
 def boxes(page, lab, folder):
     """Two prompt boxes in a notebook of their own."""
     cells = [
-        "import sys; sys.path.insert(0, '..')\nfrom helpers import loading, profiles\n"
+        IMPORTS + "from helpers import loading, profiles\n"
         "from helpers.ui.prompt_box import PromptBox\n"
         "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\n"
         "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
@@ -344,15 +394,22 @@ def boxes(page, lab, folder):
     ]
     open_cells(page, lab, folder, cells)
     run_all(page, 60)
+    for box in (Box(page, 0), Box(page, 1)):
+        assert not box.field("length").count(), "folded"
+        box.press("Dials")
     return Box(page, 0), Box(page, 1)
 
 
 def test_the_prompt_box(page, boxes):
     box, other = boxes
+    for name in ("Regenerate", "Stop", "Back", "Forward", "Restore", "Save"):
+        assert box.button(name).is_disabled(), name
     box.press("Generate")
     first = box.wait_for_another_text()
     assert first.startswith(" = Lighthouse =") and "seed 0" in box.status()
+    assert box.button("Regenerate").is_enabled() and box.button("Stop").is_disabled()
     picture(page, "prompt_box_1280")
+    assert scroll_bars(page) == []
     picture(other.widget, "prompt_box_empty")
 
     box.press("Regenerate")
@@ -382,7 +439,7 @@ def test_the_prompt_box(page, boxes):
     box.wait_for_another_text()
     assert (
         "temperature 0.6" in box.status()
-        and "top p 0.92" in box.status()
+        and "top-p 0.92" in box.status()
         and "20 tokens" in box.status()
     )
 
@@ -431,6 +488,39 @@ def test_the_prompt_box(page, boxes):
         "one writes at a time, and the new one is asked for last"
     )
     assert not page.get_by_text("Error displaying widget").count()
+
+
+def scroll_bars(page):
+    """What in the outputs is larger than its place and scrolls."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.jp-OutputArea-output *')].filter(part => {
+            const style = getComputedStyle(part)
+            const wide = part.scrollWidth > part.clientWidth + 1
+            const high = part.scrollHeight > part.clientHeight + 1
+            return wide && ['auto', 'scroll'].includes(style.overflowX)
+                || high && ['auto', 'scroll'].includes(style.overflowY)
+        }).map(part => part.className)"""
+    )
+
+
+def test_the_growing_text_is_on_screen_at_800(page, boxes):
+    box, _ = boxes
+    page.set_viewport_size({"width": 800, "height": 600})
+    box.button("Generate").scroll_into_view_if_needed()
+    box.set("length", 300)
+    box.button("Generate").scroll_into_view_if_needed()
+    box.press("Generate")
+    box.wait(lambda: box.status().startswith("Writing") and len(box.text()) > 60)
+    tops = box.widget.evaluate(  # at once: the text is drawn anew all the time
+        """widget => [[...widget.querySelectorAll('button')].find(one => one.innerText === 'Stop'),
+            widget.querySelector("div[style*='pre-wrap']")].map(
+            part => part.getBoundingClientRect().top)"""
+    )
+    assert 0 < tops[0] < tops[1] < tops[0] + 120 < 600
+    assert not box.field("Token").count(), "no alternatives while it writes"
+    picture(page, "prompt_box_writing_800")
+    box.press("Stop")
+    box.wait(lambda: box.field("Token").count() == 1)
 
 
 def tab_to(page, name):
@@ -483,6 +573,7 @@ def test_the_prompt_box_with_the_keyboard_alone(page, boxes):
     box.wait_for_another_text()
     assert "continued from token 3" in box.status()
     for name in ("Back", "Forward", "Restore", "Save"):
+        box.wait(lambda name=name: box.button(name).is_enabled())
         tab_to(page, name)
         page.keyboard.press("Space")
     box.wait(lambda: f"Saved: {texts + 1} texts" in box.status())

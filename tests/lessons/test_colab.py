@@ -31,6 +31,10 @@ STUB = {
     "google/colab/__init__.py": "",
     "sitecustomize.py": "import google.colab\n",
 }  # Colab's kernel has imported it
+WRITTEN = {
+    "05": {"fine_tuned_gpt2", "checkpoints"},
+    "08": {"toy_texts", "entries.jsonl", "keeper_gpt2", "checkpoints"},
+}  # by a lesson, in the folder where it runs
 BARE = """
 import importlib.util, sys
 assert "google.colab" in sys.modules and importlib.util.find_spec("helpers") is None
@@ -132,7 +136,7 @@ def execute(edition: Path, folder: Path, endpoint: str, **environment: str) -> s
     notebook.cells.insert(0, nbformat.v4.new_code_cell(BARE))
     where = {"metadata": {"path": str(folder / "vm")}}
     client = NotebookClient(
-        notebook, timeout=120, resources=where, extra_arguments=["--log-level=ERROR"]
+        notebook, timeout=300, resources=where, extra_arguments=["--log-level=ERROR"]
     )
     client.execute(env={**outside, **ours, **environment})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -152,9 +156,7 @@ def test_an_edition_runs_in_an_empty_folder(edition, tmp_path, hub):
     printed = execute(edition, tmp_path, hub.url)
     assert "Profile gpt2 (the Hugging Face Hub answers): openai-community/gpt2" in printed
     left = {path.name for path in (tmp_path / "vm").iterdir()}
-    assert left == {"helpers"} | (
-        {"fine_tuned_gpt2", "checkpoints"} if edition.stem.startswith("05") else set()
-    )
+    assert left == {"helpers"} | WRITTEN.get(edition.stem[:2], set())
     if edition.stem.startswith("06"):
         assert re.search(r"openai-community/gpt2 as published.* run lesson 05 .*Drive", printed)
 
@@ -271,6 +273,12 @@ def test_a_cell_of_colabs_own_takes_the_place_or_comes_after(lesson):
     own += "<!-- code after sum -->\n3\n"
     title, _, *rest = cells_of(lesson, own)
     assert [title, *rest] == ["# Title", "2 + 2", "why", "3", "02"], "a picture stays at home"
+
+
+def test_a_cell_of_several_lessons_is_a_file_beside_them(lesson):
+    (lesson.file.parent / "both.txt").write_text("4\n5\n", encoding="utf-8")
+    own = "<!-- code after sum -->\nboth.txt\n<!-- markdown after sum -->\nsee both.txt\n"
+    assert cells_of(lesson, own)[-3:-1] == ["4\n5", "see both.txt"]
 
 
 @pytest.mark.parametrize("mark", ["code instead of gone", "markdown instead of sum"])

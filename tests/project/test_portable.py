@@ -2,10 +2,14 @@
 
 import ast
 import contextlib
+import errno
 import itertools
 import json
+import os
 import re
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +17,7 @@ import pytest
 import yaml
 
 from helpers import loading
-from helpers.runtime import saving
+from helpers.runtime import checkpoints, saving
 from helpers.runtime.errors import TutorialError
 from tests.conftest import ROOT, run
 
@@ -222,12 +226,8 @@ def test_a_reader_between_the_two_renames_does_not_spoil_them(tmp_path, renames)
     assert sorted(tmp_path.iterdir()) == [folder, previous]
 
 
-@pytest.mark.parametrize("moment", range(1, 16))
-@pytest.mark.parametrize("first", [True, False])
-def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment, first):
-    folder, previous = tmp_path / "model", tmp_path / "model.previous"
-    for text in () if first else ("oldest", "old"):
-        save(folder, text)
+def save_until(moment: int, monkeypatch, folder: Path) -> None:
+    """Save "new" there, killed at the given one of the calls that change something on the disk."""
     calls = itertools.count(1)
 
     def mortal(function):
@@ -242,6 +242,15 @@ def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment
         for owner, name in ((Path, "replace"), (Path, "write_text"), (shutil, "rmtree")):
             dying.setattr(owner, name, mortal(getattr(owner, name)))
         save(folder, "new")
+
+
+@pytest.mark.parametrize("moment", range(1, 16))
+@pytest.mark.parametrize("first", [True, False])
+def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment, first):
+    folder, previous = tmp_path / "model", tmp_path / "model.previous"
+    for text in () if first else ("oldest", "old"):
+        save(folder, text)
+    save_until(moment, monkeypatch, folder)
     if not first and not folder.exists():
         assert (read(previous), read(tmp_path / ".model.new")) == ("old", "new")
     saving.finish_replacing(folder)
@@ -253,6 +262,101 @@ def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment
     assert read(folder) == "newest"
     assert sorted(tmp_path.iterdir()) == ([folder, previous] if found else [folder])
     assert not found or read(previous) == found
+
+
+@pytest.fixture
+def volume(tmp_path, monkeypatch):
+    """A folder that cannot be renamed, nor anything to its name, as a mount point (Docker's)."""
+    folder = tmp_path / "volume"
+    (folder / "lost+found").mkdir(parents=True)
+    move = Path.replace
+
+    def busy(path, target):
+        if folder in (path, Path(target)):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    monkeypatch.setattr(Path, "replace", busy)
+    return folder
+
+
+def test_a_mount_point_keeps_its_place_and_the_old_model_within_it(volume):
+    for text in ("oldest", "old", "new"):
+        with checkpoints.only_one(volume):
+            save(volume, text)
+    assert (read(volume), read(volume / ".previous")) == ("new", "old")
+    assert saving.read_summary(volume) is not None
+    assert [path.name for path in volume.parent.iterdir()] == ["volume"], "all is in the volume"
+    assert sorted(path.name for path in volume.iterdir() if path.is_dir()) == [
+        ".previous",
+        "lost+found",
+    ]
+
+
+@pytest.mark.parametrize("moment", range(1, 24))
+def test_a_kill_while_a_mount_point_is_filled_leaves_no_mixture(volume, monkeypatch, moment):
+    for text in ("oldest", "old"):
+        save(volume, text)
+    save_until(moment, monkeypatch, volume)
+    saving.finish_replacing(volume)
+    if saving.is_model(volume):
+        assert read(volume) == (volume / "model.safetensors").read_text(encoding="utf-8")
+        assert (volume / saving.SETTINGS).is_file()
+    save_until(0, monkeypatch, volume)
+    assert read(volume) == "new" and saving.read_summary(volume) is not None
+    hidden = [path.name for path in volume.iterdir() if path.name.startswith(".")]
+    assert hidden == [".previous"]
+    kept = {file.read_text(encoding="utf-8") for file in (volume / ".previous").glob("[cm]*")}
+    assert kept in ({"old"}, {"new"}) and saving.read_summary(volume / ".previous") is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes links for administrators only")
+def test_a_symbolic_link_stays_one(tmp_path):
+    disk, link = tmp_path / "disk" / "model", tmp_path / "model"
+    subprocess.run(["ln", "-s", str(disk), str(link)], check=True)
+    for text in ("old", "new"):
+        save(link, text)
+    assert link.is_symlink() and read(link) == "new"
+    assert read(disk.with_name("model.previous")) == "old"
+    assert sorted(tmp_path.iterdir()) == [disk.parent, link]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the rights of Linux and macOS")
+def test_a_folder_of_ones_own_in_one_of_somebody_elses(tmp_path, monkeypatch):
+    """The administrator has made `model` for a learner, who may write there and nowhere else."""
+    folder, make = tmp_path / "model", tempfile.mkdtemp
+    folder.mkdir()
+
+    def denied(suffix=None, prefix=None, dir=None):
+        if Path(dir) == tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(suffix, prefix, dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", denied)
+    save(folder, "old")
+    save(folder, "new")
+    assert (read(folder), read(folder / ".previous")) == ("new", "old")
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *_, **__: denied(dir=tmp_path))
+    with (
+        pytest.raises(TutorialError, match="No model can be saved in .*Permission denied"),
+        checkpoints.only_one(folder),
+    ):
+        pass
+
+
+def test_the_lock_of_a_training_lies_beside_its_folder_and_goes_with_it(tmp_path, monkeypatch):
+    """Not in a temporary folder: two processes may have one each, and others' files are there."""
+    with checkpoints.only_one(tmp_path / "model"):
+        assert [path.name for path in tmp_path.iterdir()] == [".model.lock"]
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+        (tmp_path / "other").mkdir()
+        with (
+            pytest.raises(TutorialError, match="Another training for"),
+            checkpoints.only_one(tmp_path / "model"),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_reader_that_is_late_between_the_two_renames_raises_nothing(tmp_path, renames):

@@ -33,7 +33,10 @@ def test_a_terminal_shows_figures_and_what_the_model_writes(capsys):
         state.log_history.append({**logs, "tokens_per_second": 1234.5})
         bar.on_log(None, state, control, logs=logs)
     assert bar.bar.n == 2
-    assert bar.bar.postfix == "loss=2.00, smoothed=2.95, learning rate=5.0e-04, tokens/s=1,234"
+    assert bar.bar.postfix == "loss=2.95, lr=5.0e-04, tokens/s=1,234"
+    figures = {**bar.bar.format_dict, "n": 3500, "total": 3504, "elapsed": 3000, "initial": 0}
+    shown = bar.bar.format_meter(**figures | {"ncols": 80, "ascii": True})
+    assert len(shown) == 80 and shown.count("#") >= 10, shown
     bar.on_evaluate(None, state, control, model, LOGS[2])
     assert modes == [False] and model.training, "no dropout while it writes"
     bar.on_train_end(None, state, control)

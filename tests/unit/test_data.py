@@ -1,8 +1,9 @@
 """From rows to blocks: nothing is lost, nothing is mixed."""
 
-import json
+import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def test_articles_keep_every_row_that_is_not_blank(splits):
         found = data.articles(rows)
         assert "".join(found) == "".join(row for row in rows if row.strip())
         assert all(article.startswith(" = ") for article in found)
-        assert len(found) == (48 if split == "train" else 16)
+        assert len(found) == {"train": 280, "validation": 26, "test": 25}[split]
 
 
 def test_a_table_row_like_a_heading_starts_no_article():
@@ -80,6 +81,49 @@ def test_more_texts_than_one_batch_of_the_tokenizer(tokenizer):
     assert tokenizer.decode(data.tokenize(tokenizer, texts).tolist()) == "".join(texts)
 
 
+def gpt2_pieces():
+    """Cuts a text as GPT-2's tokenizer does before its merges, which are within the pieces."""
+    from tokenizers import pre_tokenizers
+
+    cutter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return lambda text: [piece for piece, _ in cutter.pre_tokenize_str(text)]
+
+
+NASTY = [
+    *("\r\n", "\n", "\n\n", "\n\n\n", "  ", "   \n", "\n  ", "\t", "\xa0", "\u2028", "\x85"),
+    *("word", "it's", "'s", "’t", "🦊", "👨\u200d👩", "é", "12", "3.5", "!", "中文", "_", "-"),
+    *("<|endoftext|>", "<|end", *6 * [" ", "a", " b", "\nc"]),
+]  # fmt: skip
+
+
+def test_a_text_in_parts_has_the_same_tokens(tokenizer):
+    """For any text, and on GPT-2's own tokenizer too, whose pieces these are."""
+    random_ = random.Random(1)
+    whole = gpt2_pieces()
+    for _ in range(200):
+        text = "".join(random_.choices(NASTY, k=100))
+        parts = [part for part, _ in data._parts(text, random_.randint(1, 9))]
+        assert len(parts) > 1 and "".join(parts) == text
+        found = tokenizer(parts, verbose=False)["input_ids"]
+        assert sum(found, []) == tokenizer(text, verbose=False)["input_ids"], text
+        assert sum(map(whole, parts), []) == whole(text)
+
+
+def test_a_long_text_without_any_line_end(tokenizer):
+    text = "It goes on and on, 🦊 without an end. " * 3_000  # 0.1 MB
+    found = data.tokenize(tokenizer, [text, "x" * 20_000, "", text], ending=0)
+    whole = [tokenizer(part, verbose=False)["input_ids"] for part in (text, "x" * 20_000)]
+    assert found.tolist() == [*whole[0], 0, *whole[1], 0, 0, *whole[0], 0]
+
+
+def test_a_long_text_without_white_space_is_cut_and_loses_nothing(tokenizer):
+    text = "雪が降る、長い夜。🦊" * 5_000
+    assert [len(part) for part, _ in data._parts(text)] == [20_000, 20_000, 10_000]
+    found, whole = (data.tokenize(tokenizer, [text], ending=0), tokenizer(text)["input_ids"])
+    assert tokenizer.decode(found.tolist()) == text + tokenizer.eos_token
+    assert abs(len(found) - len(whole)) < 5
+
+
 def test_the_splits_share_no_article(splits):
     titles = {
         split: {a.split("\n")[0] for a in data.articles(list(splits[split]["text"]))}
@@ -90,52 +134,45 @@ def test_the_splits_share_no_article(splits):
     assert not titles["validation"] & titles["test"]
 
 
-def test_own_texts_of_every_kind(tmp_path):
-    import pandas
-
-    rows = ["first text", "second text"]
-    (tmp_path / "a.txt").write_text("café\n", encoding="utf-8")
-    (tmp_path / "b.md").write_text("# Title\n", encoding="utf-8")
-    pandas.DataFrame({"n": [1, 2], "text": rows}).to_csv(tmp_path / "c.csv", index=False)
-    (tmp_path / "d.jsonl").write_text(
-        "".join(json.dumps({"text": row}) + "\n" for row in rows), encoding="utf-8"
-    )
-    pandas.DataFrame({"text": rows}).to_parquet(tmp_path / "e.parquet")
-    files = sorted(map(str, tmp_path.iterdir()))
-    assert data.read_texts(files) == ["café\n", "# Title\n", *rows, *rows, *rows]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.pdf", b"%PDF", "not a kind of text file"),
-        ("a.txt", b"  \n\t ", "no text in"),
-        ("a.txt", "é".encode("latin-1"), "not UTF-8"),
-        ("a.csv", b"n,m\n1,2\n", "no column named text"),
-        ("a.jsonl", b"{not json\n", "could not be read"),
-        ("a.parquet", b"PAR1", "could not be read"),
-        ("missing.txt", None, "There is no file"),
-    ],
-)
-def test_a_wrong_file_gets_a_sentence(tmp_path, name, content, words):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(TutorialError, match=words):
-        data.read_texts([str(tmp_path / name)])
-
-
 def test_a_text_too_short_for_one_block_is_refused(tokenizer):
     with pytest.raises(TutorialError, match="one block of 256"):
-        data.prepare(profiles.choose("tiny"), tokenizer, ["a short text"])
+        data.prepare(profiles.choose("tiny"), tokenizer, data.hold_out(["a short text"]))
     with pytest.raises(TutorialError, match="too few"):
         data.Blocks(np.arange(255), 256)
 
 
-def test_own_text_is_cut_into_nine_tenths_and_one(tokenizer):
-    training, validation = data.prepare(
-        profiles.choose("tiny"), tokenizer, ["one two three four five " * 400]
-    )
-    assert len(validation) == (len(training) + len(validation)) // 10
+@pytest.mark.parametrize("count", [1, 9])
+def test_the_last_tenth_of_a_few_own_texts_is_held_out(count):
+    texts = [f"{number} " + "one two three four five " * 40 for number in range(count)]
+    training, validation = data.hold_out(texts)
+    assert "".join(training + validation) == "".join(texts)
+    assert len("".join(validation)) == pytest.approx(len("".join(texts)) / 10, abs=1)
+    assert training[:-1] == texts[: len(training) - 1] and all(training + validation)
+
+
+def test_of_ten_own_texts_or_more_a_tenth_from_anywhere_is_held_out():
+    texts = [f"text {number}" for number in range(100)]
+    training, validation = data.hold_out(texts)
+    assert sorted(training + validation) == sorted(texts)
+    assert len(validation) == 10
+    assert any(texts.index(text) < 50 for text in validation), "not the last ones"
+    assert data.hold_out(texts) == (training, validation), "always the same"
+
+
+def test_own_texts_end_in_training_and_are_scored_as_they_stand(tokenizer):
+    texts = [f"text {number} " + "one two three " * 40 for number in range(20)]
+    training, validation = data.prepare(profiles.choose("tiny"), tokenizer, data.hold_out(texts))
+    assert list(training).count(tokenizer.eos_token_id) == 18
+    assert tokenizer.eos_token_id not in validation
+
+
+def test_a_file_to_validate_on_is_never_trained_on(tmp_path, micro_profile):
+    for name in ("a.txt", "b.txt", "own.txt"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    said = []
+    profile = replace(micro_profile, text=[str(tmp_path)], validation=[str(tmp_path / "own.txt")])
+    assert data.own_texts(profile, said.append) == (["a.txt", "b.txt"], ["own.txt"])
+    assert "Only for validation: Files read: 1" in said[1]
 
 
 def test_articles_are_read_one_at_a_time():
@@ -197,7 +234,7 @@ def test_ten_times_the_data_takes_no_more_memory(tmp_path):
     folder = profiles.BUNDLED / "encyclopedia"
     rows = (folder / "train.jsonl").read_text(encoding="utf-8")
     found = []
-    for copies in (8, 80):  # 1.6 and 16 MB
+    for copies in (5, 50):  # 1.6 and 16 MB
         file = tmp_path / f"{copies}.jsonl"
         file.write_text(rows * copies, encoding="utf-8")
         command = [
@@ -215,3 +252,30 @@ def test_ten_times_the_data_takes_no_more_memory(tmp_path):
     (few, peak), (many, peak_of_many) = found
     assert many == 10 * few
     assert peak_of_many < 1.2 * peak
+
+
+PEAK_OF_ONE = """
+import resource, sys
+from helpers import data, loading, profiles
+_, tokenizer = loading.load_pretrained(profiles.choose("tiny").model)
+text = sys.argv[2] * (int(sys.argv[1]) * 1_000_000 // len(sys.argv[2]))
+print(len(data.tokenize(tokenizer, [text])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize(
+    "line", ["All work and no play makes Jack a dull boy.\n", "AllworkandnoplaymakesJackadullboy."]
+)
+def test_one_huge_text_takes_no_more_memory(line):
+    """It is tokenized in parts: of 3 MB more, each may take 20 bytes, and not 140."""
+    pytest.importorskip("resource", reason="Windows does not tell a process's peak")
+    found = []
+    for megabytes in (2, 5):
+        command = [sys.executable, "-c", PEAK_OF_ONE, str(megabytes), line]
+        result = subprocess.run(
+            command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+        )
+        found.append([int(number) for number in result.stdout.split()])
+    (few, peak), (many, peak_of_many) = found
+    assert many > 2.4 * few
+    assert peak_of_many - peak < 60_000  # of 1,024 bytes

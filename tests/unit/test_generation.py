@@ -11,7 +11,6 @@ from transformers import generation as library
 from helpers import generation, plots
 from helpers.generation import Sampling
 from helpers.runtime.errors import TutorialError
-from helpers.ui import explore
 from tests.conftest import ROOT, new_micro_model
 
 GREEDY = Sampling(temperature=0, max_new_tokens=40)
@@ -144,28 +143,53 @@ def test_a_long_seed_is_said_in_full():
     assert str(Sampling(seed=generation.LAST_SEED)).endswith(f"seed {generation.LAST_SEED}")
 
 
-def test_the_sampling_explorer_of_lesson_06_redraws_at_once(capsys):
-    """The cell itself, on a distribution as long as the bundled one.
+def run_in_lesson_06(*marks: str, **names) -> dict:
+    """The names in the lesson's cells that hold these marks, once they have run after `names`."""
+    file = ROOT / "notebooks" / "06_generate.ipynb"
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    lesson = {"torch": torch, "plots": plots, **names}
+    for mark in marks:
+        [source] = [source for source in sources if mark in source]
+        exec(source, lesson)
+    return lesson
 
-    In seconds of this thread: those that other programs take do not count.
-    """
-    cells = json.loads((ROOT / "notebooks" / "06_generate.ipynb").read_text(encoding="utf-8"))[
-        "cells"
-    ]
-    [cell] = [source for cell in cells if "explorer = " in (source := "".join(cell["source"]))]
-    logits = (
-        3
-        * torch.randn(4096, generator=torch.Generator().manual_seed(0)).sort(descending=True).values
+
+def run_the_explorer_of_lesson_06() -> dict:
+    """The names in its cell, once that has run on a distribution as long as the bundled one."""
+    logits = 3 * torch.randn(4096, generator=torch.Generator().manual_seed(0))
+    names = [f"' {place}'" for place in range(10)]
+    return run_in_lesson_06(
+        "def reshaped", "explorer = ", logits=logits, top=logits.topk(10), names=names
     )
 
-    def reshaped(logits, temperature=1.0, top_k=0, top_p=1.0):
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-        return generation.next_token_probabilities(logits, sampling, seen=torch.arange(0))
 
-    lesson = {"plots": plots, "explore": explore, "reshaped": reshaped, "logits": logits}
-    lesson |= {"ten": torch.arange(10), "names": [f"' {place}'" for place in range(15)]}
-    exec(cell, lesson)
-    *rows, picture = lesson["explorer"].children
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (1, 1.0), (5, 0.9), (0, 0.1), (0, 0.9)])
+def test_the_function_written_in_lesson_06_is_that_of_the_helpers(temperature, top_k, top_p):
+    lesson = run_in_lesson_06("def reshaped")
+    logits = 3 * torch.randn(100, generator=torch.Generator().manual_seed(top_k))
+    given = logits.clone()
+    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+    expected = generation.next_token_probabilities(logits, sampling, torch.arange(0))
+    assert torch.allclose(lesson["reshaped"](given, temperature, top_k, top_p), expected)
+    assert torch.equal(given, logits), "the next dial finds the logits as they were"
+
+
+def test_the_sampling_explorer_keeps_its_axis_so_that_flatter_looks_flatter(monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(plots, "as_html", lambda figure, _: drawn.append(figure.axes[0]) or "")
+    draw = run_the_explorer_of_lesson_06()["draw"]
+    for temperature in (0.3, 2.0):
+        draw(temperature, 8, 1.0)
+    assert {axes.get_ylim() for axes in drawn} == {(0, 100)}
+    hatched = [[bool(bar.get_hatch()) for bar in axes.patches] for axes in drawn]
+    assert hatched[-1] == 8 * [False] + 2 * [True], "what top-k cuts is hatched"
+
+
+def test_the_sampling_explorer_of_lesson_06_redraws_at_once(capsys):
+    """In seconds of this thread: those that other programs take do not count."""
+    *rows, picture = run_the_explorer_of_lesson_06()["explorer"].children
     temperature, _ = rows[0].children
     seconds = []
     for step in range(10):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.runtime.errors import TutorialError
 from tests.hub import Hub, make_others, make_repos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -485,5 +486,37 @@ def test_a_wrong_model_gets_a_sentence_before_the_download(repos, tmp_path):
     )
     done = python("-c", MODELS, "someone/short-gpt2", endpoint=NOBODY, hf_home=hf_home, home=home)
     assert re.search(
-        "short-gpt2 .* does not answer: check its name and the connection", done.stdout
+        r"short-gpt2 .* does not answer \(.*\): check its name and the connection", done.stdout
     )
+
+
+def test_what_is_wrong_with_the_connection_is_told(repos, monkeypatch):
+    """A certificate that a company's proxy puts in place of the Hub's, or a proxy that refuses."""
+    from huggingface_hub import constants
+
+    from helpers.runtime import hub
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with Hub(repos) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        assert hub.hub_trouble() == ""
+        monkeypatch.setattr(constants, "ENDPOINT", server.url.replace("http:", "https:"))
+        assert re.search(r"does not answer \(\w+Error: .*SSL", hub.hub_trouble())
+    with Hub(repos, fault="refuse") as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        with pytest.raises(TutorialError, match="which does not answer .HTTP status 503.: check"):
+            hub.reach_hub("nobody/nothing")
+
+
+def test_a_cache_that_cannot_be_written_is_told_as_such(monkeypatch):
+    """Shared by several people, and read only: `datasets` opens its lock files for writing."""
+    import datasets
+
+    from helpers.runtime import hub
+
+    def locked(*_, **__):
+        raise PermissionError(13, "Permission denied", "/shared/some.lock")
+
+    monkeypatch.setattr(datasets, "load_dataset", locked)
+    with pytest.raises(TutorialError, match="/shared/some.lock cannot be written .Permission"):
+        hub.load_texts("owner/name", "text")

@@ -1,9 +1,13 @@
-"""The pre-training of the next bundled model: its optimizer, its order of reading, its resume."""
+"""The pre-training of the bundled model: its optimizer, its order of reading, its resume."""
 
 import pytest
 import torch
 
-from helpers.bundled.next import pretrain
+from helpers.bundled import pretrain
+
+PIECES = "".join(
+    "\n" + file.read_text(encoding="utf-8") for file in (pretrain.HERE / "pieces").glob("*.md")
+)
 
 
 @pytest.mark.parametrize("shape", [(32, 96), (96, 32), (48, 48)])
@@ -23,12 +27,40 @@ def test_an_epoch_reads_every_block_once():
     }
 
 
-def test_the_last_part_is_half_facts():
+def test_most_of_the_last_part_is_facts():
     books, facts = torch.zeros(20_000).long(), torch.ones(20_000).long()
-    for step, share in ((0, 0.0), (7, 0.0), (8, 0.5), (11, 0.5)):
+    for step, share in ((0, 0.0), (7, 0.0), (8, 0.75), (11, 0.75)):
         inputs, targets = pretrain.batch_of(books, facts, step, steps=12)
         assert inputs.shape == targets.shape == (pretrain.BATCH, pretrain.BLOCK)
         assert inputs.float().mean() == share
+
+
+def test_in_the_last_part_the_books_go_on_where_they_stood():
+    books, facts = torch.arange(9_000), torch.zeros(9_000).long()
+    read = torch.cat([pretrain.batch_of(books, facts, step, steps=3)[0] for step in (0, 1)])
+    last, _ = pretrain.batch_of(books, facts, 2, steps=3)
+    few = pretrain.BATCH - pretrain.FACTS
+    assert last[few:].sum() == 0
+    assert torch.equal(last[:few], pretrain.rows_of(books, 2 * pretrain.BATCH, few)[:, :-1])
+    assert not set(last[:few, 0].tolist()) & set(read[:, 0].tolist())
+
+
+def test_the_facts_stand_under_what_they_are_about():
+    rabbit = "The rabbit sat. Rabbits eat grass, and a rabbit digs. The glass broke.\n"
+    story = {"book": "A Story", "text": (rabbit * 2 + "x" * 600 + "\n") * 2 + "The end.\n" * 90}
+    plain = {"book": "The Burgess Bird Book", "text": "He went home, and then he slept.\n" * 30}
+    texts = pretrain.facts_of([story, plain])
+    titles = [text.split(" = ")[1] for text in texts if text.startswith(" = ")]
+    assert titles.count("Rabbit") == 2 + 8 * PIECES.count("\n# rabbit\n")
+    assert titles.count("Fox") == 8 * PIECES.count("\n# fox\n") > 0
+    assert sum("x" * 600 in text for text in texts) == 2
+    assert any(text.startswith("He went home") for text in texts), "factual, about no one thing"
+    crow = [text for text in texts if "The crow is a large black bird" in text]
+    assert sorted({text[:28] for text in crow}) == [
+        " = Crow = \n The crow is a la",
+        " The crow is a large black b",
+    ]
+    assert len(crow) == 12 and any("black , its legs" in text for text in crow)
 
 
 def test_the_rate_climbs_stays_and_falls_to_zero_in_the_last_part():
@@ -56,21 +88,12 @@ def test_a_stopped_run_goes_on_where_it_stood(tmp_path):
     assert torch.equal(run("parts.pt", 2), whole)
 
 
-def test_a_small_checkpoint_keeps_the_weights_and_half_the_moments(tmp_path):
-    model = pretrain.new_model(0)
-    optimizers = pretrain.optimizers(model)
-    ids = torch.arange(64)[None]
-    pretrain.loss_of(model, ids, ids).backward()
-    for optimizer in optimizers:
-        optimizer.step()
-    for name, small in (("large.pt", False), ("small.pt", True)):
-        pretrain.save_checkpoint(tmp_path / name, model, optimizers, 1, 2.0, small)
-    sizes = [(tmp_path / name).stat().st_size for name in ("large.pt", "small.pt")]
-    assert sizes[1] < 0.75 * sizes[0]
-    again = pretrain.new_model(0)
-    theirs = pretrain.optimizers(again)
-    assert pretrain.load_checkpoint(tmp_path / "small.pt", again, theirs) == (1, 2.0)
-    pairs = zip(model.parameters(), again.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
-    [moment] = {m["average"].dtype for m in theirs[0].state.values()}
-    assert moment == torch.float32
+def test_the_card_states_figures_of_encyclopedia_and_held_out_book(
+    tmp_path, monkeypatch, tokenizer
+):
+    pretrain.save_bundle(tmp_path, pretrain.new_model(0), tokenizer, card="")
+    monkeypatch.setattr(pretrain, "bits_per_byte", lambda model, tokenizer, text: text)
+    figures = pretrain.figures_of(tmp_path, {"text": "Whitefoot ran."})
+    assert figures["held_out_bits_per_byte"] == "Whitefoot ran."
+    assert figures["encyclopedia_bits_per_byte"].count("\n = ") > 20
+    assert list(pretrain.figures_of(tmp_path, None)) == ["encyclopedia_bits_per_byte"]

@@ -1,6 +1,7 @@
 """Which profile runs, on what, and where things go."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from helpers import profiles
 from helpers.runtime import hardware, hub
 from helpers.runtime.errors import TutorialError
+from tests.conftest import ROOT
 
 
 def test_tiny_is_the_same_on_every_machine(monkeypatch):
@@ -42,7 +44,7 @@ def test_without_its_files_there_is_no_tiny(monkeypatch):
     """As in the one-file editions for Colab, without a connection."""
     monkeypatch.setattr(profiles, "HAS_TINY", False)
     monkeypatch.setattr(hub, "cached", lambda *_: [])
-    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    monkeypatch.setattr(hub, "hub_trouble", lambda: ", which does not answer")
     found = profiles.choose("auto", "cpu")
     assert (found.name, found.why) == ("gpt2", "this notebook came without the profile tiny")
     with pytest.raises(
@@ -159,3 +161,15 @@ def test_rows_that_a_gpu_holds_of_a_larger_model(monkeypatch, memory, rows):
     monkeypatch.setattr(hardware, "gpu_memory", lambda: memory)
     assert hardware.rows_that_fit({"n_embd": 1600, "n_layer": 48}) == rows, "gpt2-xl"
     assert hardware.rows_that_fit({}) == (8 if memory > 30e9 else 2), "gpt2"
+
+
+def test_another_python_than_the_one_installed_for_gets_a_sentence():
+    """The first cell of each lesson, in a kernel without any package."""
+    cell = "import sys; sys.path.insert(0, '.')\nfrom helpers import start\nprofile = start()"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", cell], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "No module named" in last and f"in {sys.executable}, the Python of this kernel" in last
+    assert last.startswith("helpers.runtime.errors.TutorialError: ") and "%pip install" in last
+    assert "During handling" not in done.stderr

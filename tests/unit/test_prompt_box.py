@@ -143,6 +143,15 @@ def test_write_goes_beyond_the_end_of_a_slider(box):
     assert box.dials.fields["temperature"].value == box.run[0].sampling.temperature == 3.5
 
 
+def test_after_an_empty_prompt_the_next_click_is_heard_at_once(box, monkeypatch):
+    monkeypatch.setattr(worker, "PAUSE", 10)
+    box.prompt.value = ""
+    click(box, box.generate)
+    box.prompt.value = "Once"
+    click(box, box.generate)
+    assert len(box.history) == 1 and box.status.value.count("Text 1 of 1")
+
+
 @pytest.mark.parametrize("prompt", ["", "  \n"])
 def test_an_empty_prompt_gets_a_hint(box, prompt):
     box.prompt.value = prompt
@@ -225,6 +234,67 @@ def test_stop_is_heard_while_another_cell_runs(box, capsys):
     box.stop.comm._reply_subshell_id = None
     box.show()
     assert not hasattr(box.stop.comm, "_reply_subshell_id")
+
+
+def test_stop_is_heard_though_it_was_grey_a_moment_ago(box):
+    box.stop.comm._reply_subshell_id = None  # as if the click had come from a busy thread
+    begin_endless(box)
+    assert not box.stop.disabled and not hasattr(box.stop.comm, "_reply_subshell_id")
+    box.stop.click()
+    settle(box)
+
+
+def grey(box):
+    return {name for name in BUTTONS if getattr(box, name).disabled}
+
+
+def test_what_can_do_nothing_is_grey(box):
+    assert grey(box) == {"again", "stop", "back", "forward", "restore", "saving"}
+    click(box, box.generate)
+    assert grey(box) == {"stop", "back", "forward"}
+    begin_endless(box)
+    assert grey(box) == {"forward"} and box.inspector.box.layout.display == "none"
+    box.back.click()
+    assert grey(box) == {"back"} and box.inspector.box.layout.display == "none"
+    box.stop.click()
+    settle(box)
+    assert grey(box) == {"stop", "back"} and box.inspector.box.layout.display is None
+    click(box, box.clear)
+    assert grey(box) == {"again", "stop", "forward", "restore"}, "Back leads to the last text"
+
+
+def test_stop_is_grey_again_when_a_text_cannot_be_begun_or_breaks_off(box, monkeypatch):
+    box.prompt.value = ""
+    click(box, box.generate)
+    assert box.stop.disabled and not box.writing
+    box.prompt.value = "Once"
+    monkeypatch.setattr(completion, "stream_with_alternatives", lambda *_: iter([1 / 0]))
+    click(box, box.generate)
+    assert box.stop.disabled and "broke off" in box.status.value
+
+
+def test_the_text_stands_right_under_the_buttons_and_the_dials_last_and_folded(box):
+    places = [box.box.children.index(part) for part in (box.prompt, box.output, box.dials.box)]
+    assert places == [0, 3, len(box.box.children) - 1]
+    assert box.box.children[4] is box.inspector.box
+    assert box.dials.box.layout.display == "none"
+    for display in (None, "none"):
+        box.dials.fold.click()
+        assert box.dials.box.layout.display == display
+
+
+def test_the_status_has_the_dials_words_in_their_order(box):
+    click(box, box.generate)
+    labels = [field.description for field in box.dials.fields.values()]
+    told = re.findall(r"([a-z][a-z-]+) [\d.]+", box.status.value.partition("; ")[2])
+    assert told == labels == "length temperature top-k top-p repetition seed".split()
+
+
+def test_the_number_that_chooses_a_token_stands_in_its_tooltip(pair):
+    pair.beside.value = True
+    click(pair, pair.generate)
+    numbers = [int(number) for number in re.findall(r'title="token (\d+)\n', pair.output.value)]
+    assert numbers == list(range(1, 1 + sum(len(text.tokens) for text in pair.run)))
 
 
 def test_generate_right_after_stop_writes_one_text_even_if_clicked_twice(box, monkeypatch):
@@ -362,6 +432,17 @@ def test_the_base_model_writes_beside_yours_with_the_same_seed(pair, box):
     alone = prompt_box.PromptBox(new_micro_model(seed=1), pair.tokenizer, yours.sampling)
     assert alone.write("Once") == str(base)
     assert "your model" in shown(pair) and "base model" in shown(pair)
+
+
+def test_two_models_of_your_own_are_called_by_their_names(micro_model, tokenizer, capsys):
+    other, names = new_micro_model(seed=1), ("keeper", "poet")
+    how = Sampling(max_new_tokens=12)
+    box = prompt_box.PromptBox(micro_model, tokenizer, how, base=other, names=names)
+    assert box.beside.description == "the poet beside yours"
+    box.write("Once", beside=True)
+    assert "[poet]\nOnce" in capsys.readouterr().out
+    assert [text.model for text in box.run] == ["keeper", "poet"]
+    assert "keeper" in shown(box) and "base model" not in shown(box)
 
 
 def test_another_token_starts_a_branch(pair):
@@ -602,6 +683,13 @@ def test_a_megabyte_is_kept_from_the_right(box, prompt):
     assert "the end" in shown(box) and len(box.output.value) < 20_000
 
 
+def test_a_space_at_the_end_of_a_prompt_gets_a_hint(box):
+    box.write("The old man ")
+    assert "The prompt ends in a space" in box.status.value
+    box.write("The old man")
+    assert "space" not in box.status.value
+
+
 def test_the_context_is_used_up_to_the_text(box):
     """A prompt that fits beside the text is not cut; micro has 64 positions."""
     ids = box.tokenizer("one two three " * 40)["input_ids"]
@@ -659,7 +747,7 @@ def test_the_first_token_comes_at_once_and_streaming_costs_little():
     assert min(ratios) < 1.25, ratios
 
 
-BUTTONS = "generate again stop clear back forward restore".split()
+BUTTONS = "generate again stop clear back forward restore saving".split()
 MEGABYTE = "a word and " * 90_000
 
 
@@ -706,7 +794,7 @@ class Playing(RuleBasedStateMachine):
     def type(self, which, prompt):
         self.boxes[which].prompt.value = prompt
 
-    @rule(which=which, name=st.sampled_from(BUTTONS), twice=st.booleans())
+    @rule(which=which, name=st.sampled_from(BUTTONS[:-1]), twice=st.booleans())
     def press(self, which, name, twice):
         for _ in range(1 + twice):
             getattr(self.boxes[which], name).click()
@@ -779,6 +867,8 @@ class Playing(RuleBasedStateMachine):
             for place in (box.output, box.status, box.inspector.word):
                 assert not re.search(r"<(?!/?(div|span|b|i|u)\b)", place.value), place.value
             assert "broke off" not in box.status.value, box.status.value
+            with box.lock:
+                assert box.stop.disabled != box.writing
 
     def teardown(self):
         for box in getattr(self, "boxes", []) + self.left:
@@ -788,6 +878,7 @@ class Playing(RuleBasedStateMachine):
             before = len(box.history)
             click(box, box.generate)
             assert len(box.history) == before + 1 and box.run[0].prompt == "One more"
+            assert box.stop.disabled and not box.generate.disabled
 
 
 class Instant:

@@ -1,7 +1,9 @@
 """Runs that are planned, kept, continued, and overwrite nobody's files. On a micro model."""
 
+import functools
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,10 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback, TrainerControl
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
-from helpers import loading, loss, training
-from helpers.callbacks import Clock, Deadline, StopRequest
+from helpers import loading, loss, profiles, training
+from helpers.callbacks import STOPS, Clock, Deadline, StopRequest
 from helpers.data import Blocks
 from helpers.runtime import budget, checkpoints, saving
 from helpers.runtime.errors import TutorialError
@@ -204,10 +206,32 @@ def test_a_finished_run_does_not_train_again(go, home):
     go(epochs=1)
 
 
+def test_a_model_trained_anew_under_the_same_name_makes_another_run(go, home):
+    go(output="a")
+    again = functools.partial(go, model=str(home / "a"), model_name="a", output="b")
+    again()
+    with pytest.raises(training.AlreadyFinished):
+        again()
+    go(output="a", seed=1)
+    assert again()[1]["resumed_from_step"] is None
+
+
+def test_a_run_that_replaces_its_own_model_is_the_same_run_afterwards(go, home):
+    go(output="a")
+    again = functools.partial(go, model=str(home / "a"), model_name="a", output="a")
+    stop = StopAt(15, lambda: signal.raise_signal(signal.SIGINT))
+    assert again([stop])[1]["stopped_early"]
+    assert again()[1]["resumed_from_step"] == 15
+    with pytest.raises(training.AlreadyFinished):
+        again()
+    go(output="a", seed=1)
+    assert again()[1]["resumed_from_step"] is None
+
+
 def test_a_whole_number_is_the_same_run_as_a_fraction_without_a_rest(micro_profile, streams, home):
     folders = {
         checkpoints.run_folder(
-            checkpoints.settings_of(replace(micro_profile, epochs=epochs), *streams), home / "model"
+            checkpoints.settings_of(replace(micro_profile, epochs=epochs), *streams, home), home
         )
         for epochs in (3, 3.0)
     }
@@ -262,6 +286,17 @@ def test_afresh_when_asked(go):
     assert go(resume=False)[1]["resumed_from_step"] is None
 
 
+def test_a_lesson_that_finds_no_model_shows_the_training_and_says_which_model_it_is(home, capsys):
+    profile = replace(profiles.choose("tiny"), epochs=0.03)
+    for shown in (True, False):
+        origin = loading.ensure_model(profile)[2]
+        assert ("the loss curves grow while the cell runs" in capsys.readouterr().out) is shown
+        assert re.fullmatch(
+            r"This is the model that you fine-tuned: fine_tuned_gpt2 "
+            r"\(profile tiny, 0\.\d+ epochs, perplexity \d+\.\d\d\)\.", origin
+        )  # fmt: skip
+
+
 def test_other_settings_are_another_run(go, home):
     with pytest.raises(Killed):
         go([StopAt(15, kill)])
@@ -277,7 +312,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
     assert not (home / "model").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
     model, summary = go([StopAt(5, lambda: signal.raise_signal(number))])
     assert summary["stopped_early"]
@@ -291,6 +326,81 @@ def test_a_signal_ends_the_run_cleanly_and_it_can_go_on(go, home, number):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, (
         "the handlers are given back"
     )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_is_closed_hangs_up_twice_and_under_nohup_nothing_stops(go, nohup):
+    """Its shell sends one to each of its jobs, and the system another one when the shell ends."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    try:
+        _, summary = go([StopAt(5, lambda: [signal.raise_signal(signal.SIGHUP) for _ in "12"])])
+        assert summary["stopped_early"] is not nohup
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"), "free some"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "too little memory"),
+        (MemoryError(), "too little memory"),
+    ],
+    ids=str,
+)
+def test_what_the_machine_refuses_in_mid_run_is_said_and_the_run_goes_on(go, error, words):
+    def refuse():
+        raise error
+
+    with pytest.raises(TutorialError, match=f"{words}.*same command continues"):
+        go([StopAt(15, refuse)])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert go()[1]["resumed_from_step"] == 8
+
+
+def test_a_bug_in_mid_run_is_not_hidden(go):
+    def broken():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        go([StopAt(5, broken)])
+
+
+def test_others_can_read_all_files_of_a_model(go, home):
+    """safetensors 0.8 lets nobody but the owner read the weights."""
+    go()
+    (home / "new").touch()
+    modes = {file.name: oct(file.stat().st_mode) for file in (home / "model").iterdir()}
+    assert set(modes.values()) == {oct((home / "new").stat().st_mode)}, modes
+
+
+def test_the_tokenizer_opens_with_older_libraries(go, home, tokenizer):
+    go()
+    told = saving.read_json(home / "model" / "tokenizer_config.json")
+    assert told["tokenizer_class"] == "PreTrainedTokenizerFast", "transformers 4 has no other name"
+    opened = AutoTokenizer.from_pretrained(home / "model")
+    text = " = Lighthouse = \n <unk> A café 🦊"
+    assert opened(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert opened.eos_token_id == tokenizer.eos_token_id
+
+
+def test_what_a_run_replaces_is_said_before(go, home, capsys):
+    go()
+    assert "kept as" not in capsys.readouterr().out
+    old = go(seed=1, epochs=1)[1]["perplexity_after"]
+    assert re.search(
+        r"^model \(profile tiny, 2 epochs, perplexity \S+\) will be kept as \S+\.previous\.$",
+        capsys.readouterr().out,
+        re.M,
+    )
+    go([StopAt(5, lambda: signal.raise_signal(signal.SIGTERM))])
+    said = capsys.readouterr().out
+    assert f"model (profile tiny, 1 epoch, perplexity {old:.2f}) will be kept as" in said
+    assert "model.previous, in place of model.previous (profile tiny, 2 epochs, " in said
+    assert ", stopped early, perplexity" in saving.describe_model(home / "model")
+    assert "without a record" in saving.describe_model(home / "nothing")
 
 
 def test_a_stopped_run_goes_on_from_its_newest_checkpoint_though_another_is_the_best(go, home):
@@ -324,6 +434,22 @@ def test_several_gpus_do_not_multiply_the_batch(go, monkeypatch):
     assert go(output="four")[1]["train_loss_last"] == expected["train_loss_last"]
 
 
+def test_the_log_begins_with_the_loss_before_training_also_of_a_run_that_goes_on(go):
+    class Watch(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 5
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.history = state.log_history
+
+    for _ in range(2):
+        watch = Watch()
+        _, summary = go([watch])
+        first = {"step": 0, "eval_loss": summary["validation_loss_before"]}
+        assert watch.history[0] == {**first, "eval_perplexity": summary["perplexity_before"]}
+        assert [entry["step"] for entry in watch.history if "eval_loss" in entry][:2] == [0, 5]
+
+
 def test_a_continued_run_gets_its_budget_anew():
     clock, control = Clock(), TrainerControl()
     clock.before = 1000.0  # seconds that went into the run before it was stopped
@@ -349,7 +475,7 @@ def test_whoever_asks_for_the_end_gets_an_evaluated_and_saved_run(go, home):
 
 def test_a_finished_run_is_recognised(go, home, streams, micro_profile):
     go()
-    settings = checkpoints.settings_of(micro_profile, *streams)
+    settings = checkpoints.settings_of(micro_profile, *streams, home / "model")
     assert checkpoints.finished(home / "model", settings)["steps"] == 24
     assert checkpoints.finished(home / "model", {**settings, "seed": 1}) is None
     assert checkpoints.finished(home / "nothing", settings) is None
@@ -365,6 +491,7 @@ def test_one_training_at_a_time_for_a_folder(go, home):
     with pytest.raises(Killed):
         go([StopAt(5, kill)])
     go()  # what has failed stands in nobody's way
+    assert not (home / ".model.lock").exists()
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(go, home):
@@ -518,3 +645,54 @@ def test_measuring_a_step_leaves_model_and_chance_alone(micro_profile, streams):
     assert torch.equal(before, weights(model))
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not model.training
+
+
+def test_it_is_said_where_the_validation_loss_rose(tokenizer, streams, micro_profile, home, capsys):
+    noise = np.random.default_rng(1).integers(0, 4000, 333).astype(np.int32)
+    for validation, rose in ((streams[1], False), (noise, True)):
+        run = new_micro_model(), tokenizer, streams[0], validation, replace(micro_profile, epochs=1)
+        summary = training.train(*run, home / f"rose_{rose}")
+        said = capsys.readouterr().out
+        line = rf"The validation loss rose by \d+\.\d+ after step {summary['steps']} of 12: that"
+        assert bool(re.search(line, said)) == rose == (summary["steps"] < 12)
+
+
+@pytest.mark.parametrize(
+    ("rise", "advice"), [(0.007, "That may be chance."), (0.3, "Try fewer epochs, or more text.")]
+)
+def test_a_rise_that_may_be_chance_gets_no_advice(capsys, rise, advice):
+    """Two seeds of a short training may differ by some 0.05 nats (lesson 07)."""
+    log = [{"eval_loss": 3.0, "step": 72}, {"eval_loss": 3.0 + rise, "step": 108}]
+    log.append({"train_loss": 3.0, "step": 108})  # as Trainer writes it at the end
+    state = TrainerState(log_history=log, best_metric=3.0, best_global_step=72, global_step=108)
+    checkpoints.say_if_it_rose(state)
+    assert capsys.readouterr().out == (
+        f"The validation loss rose by {rise:.3f} after step 72 of 108: that step's model is kept. "
+        f"{advice}\n"
+    )
+
+
+def test_a_model_is_described_by_the_epoch_after_which_it_was_kept(tmp_path):
+    def described(epochs, asked=None, early=False):
+        told = {"profile": "tiny", "epochs": epochs, "stopped_early": early}
+        saving.write_json(tmp_path / saving.SUMMARY, told | {"perplexity_after": 21.4})
+        (tmp_path / saving.SETTINGS).unlink(missing_ok=True)
+        if asked:
+            saving.write_json(tmp_path / saving.SETTINGS, {"epochs": asked})
+        return saving.describe_model(tmp_path).removeprefix(f"{tmp_path.name} (profile tiny, ")
+
+    assert described(2.0, 3) == "kept after epoch 2 of 3, perplexity 21.40)"
+    assert described(1.3333, 3, True).startswith("kept after epoch 1.33 of 3, stopped early, ")
+    assert described(3.0, 3) == described(3.0) == "3 epochs, perplexity 21.40)"
+    assert described(1.0) == "1 epoch, perplexity 21.40)"
+
+
+def test_checkpoints_of_runs_with_other_settings_are_named_at_the_start(go, home, capsys):
+    with pytest.raises(Killed):
+        go([StopAt(9, kill)])
+    assert "other settings" not in capsys.readouterr().out
+    go(epochs=0.1)
+    said = capsys.readouterr().out
+    assert re.search(rf"{home / 'checkpoints'} holds 0.00\d+ GB of runs with other settings;", said)
+    assert go()[1]["resumed_from_step"] == 8  # it is no other
+    assert "other settings" not in capsys.readouterr().out

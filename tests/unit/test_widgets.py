@@ -14,6 +14,7 @@ from helpers.ui import explore, live_plot
 TIMES = {"elapsed": 6.0, "step_seconds": 2.0, "tokens_per_second": 1200.0}
 FIRST = {"elapsed": 5.0, "step_seconds": 1.0, "tokens_per_second": 1000.0}
 HISTORY = [
+    {"eval_loss": 5.0, "eval_perplexity": 148.4, "step": 0},
     {"loss": 4.0, "learning_rate": 1e-3, "step": 1, **FIRST},
     {"loss": 3.0, "learning_rate": 5e-4, "step": 2, **TIMES},
     {"eval_loss": 3.5, "eval_perplexity": 33.1, "step": 2, **TIMES},
@@ -22,7 +23,7 @@ HISTORY = [
 
 def test_the_loss_plot_draws_what_was_logged():
     axes = plots.new_axes("title", "step", "loss", Figure())
-    plots.draw_losses(HISTORY, axes, before=5.0)
+    plots.draw_losses(HISTORY, axes)
     lines = {
         line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
         for line in axes.get_lines()
@@ -42,32 +43,80 @@ def test_bars_are_labelled_with_their_values():
     assert [text.get_text() for text in axes.texts] == ["1", "1,234"]
 
 
-def test_the_live_plot_grows_and_then_vanishes(monkeypatch, capsys):
-    monkeypatch.setattr(live_plot, "REFRESH", -1e9)
-    live, state, control = (
-        live_plot.LivePlot(5.0, lambda: "<b>a sample"),
-        TrainerState(max_steps=10),
-        TrainerControl(),
-    )
+class _Letters:
+    """A tokenizer with a token for each letter, as far as `token_cards` needs one."""
+
+    def __call__(self, text, verbose):
+        return {"input_ids": list(map(ord, text))}
+
+    def decode(self, ids, clean_up_tokenization_spaces):
+        return "".join(map(chr, ids))
+
+
+def test_token_cards_show_text_as_text_and_the_first_200_of_many():
+    shown = explore.token_cards(_Letters(), "<b \n")
+    assert shown.startswith("4 tokens<br>") and shown.count("<span") == 4
+    assert ">&lt;<br>60<" in shown and ">␣<br>32<" in shown and ">⏎<br>10<" in shown
+    many = explore.token_cards(_Letters(), "a" * 1000)
+    assert many.startswith("1,000 tokens, of which the first 200<br>")
+    assert many.count("<span") == 200
+
+
+def play(live: live_plot.LivePlot, steps: int) -> tuple[list[str], list[str]]:
+    """Let a run of so many steps log HISTORY and end; the pictures and lines on the way."""
+    state, control = TrainerState(max_steps=steps), TrainerControl()
+    state.log_history.append(HISTORY[0])
     live.on_train_begin(None, state, control)
-    seen, told = [], []
-    for entry in HISTORY:
+    seen, told = [live.picture.value], []
+    for entry in HISTORY[1:]:
         state.log_history.append(entry)
         state.global_step = entry["step"]
         live.next_drawing = 0.0
         live.on_log(None, state, control, logs=entry)
         seen.append(live.picture.value)
         told.append(live.figures.value)
-    assert len(set(seen)) == 3 and "data:image/png" in seen[-1]
+    live.on_train_end(None, state, control)
+    return seen, told
+
+
+def test_the_live_plot_grows_from_the_point_before_training(monkeypatch, capsys):
+    monkeypatch.setattr(live_plot, "REFRESH", -1e9)
+    live = live_plot.LivePlot(lambda: "<b>a sample")
+    seen, told = play(live, 10)
+    assert len(set(seen)) == 4 and all("data:image/png" in picture for picture in seen)
     assert told[0] == (
-        "step 1 of 10 · training loss 4.00 · learning rate 1.0e-03 · 1,000 tokens/s · "
-        "5 s so far, about 9 s to go"
-        "<br><i>&lt;b&gt;a sample</i>"
+        "step 1 of 10 · training loss 4.00 · validation perplexity 148.4 · "
+        "learning rate 1.0e-03 · 1,000 tokens/s · 5 s so far, about 9 s to go"
+        "<br>latest sample: <i>&lt;b&gt;a sample</i>"
     )
     assert told[2].startswith("step 2 of 10 · training loss 3.00 · validation perplexity 33.1 · ")
-    live.on_train_end(None, state, control)
-    assert live.picture.value == live.figures.value == ""
     assert live.history == HISTORY
+
+
+@pytest.mark.parametrize(("steps", "end"), [(2, "Done"), (1500, "Stopped")])
+def test_the_live_plot_stays_and_says_how_it_ended(monkeypatch, capsys, steps, end):
+    """In a line without times, which is printed: so a notebook that is opened again has it."""
+    monkeypatch.setattr(live_plot, "REFRESH", -1e9)
+    live = live_plot.LivePlot(lambda: "a sample")
+    seen, told = play(live, steps)
+    line = (
+        f"{end} after 2 of {steps:,} steps: validation perplexity 148.40 before, 33.10 at its best."
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == line
+    assert live.figures.value == told[-1], "the last figures stay; how it ended is said once, below"
+    assert live.picture.value == seen[-1] and live.box.layout.display is None
+    assert live.stop.disabled and live.box.children[0] is live.stop, "nothing above pushes it down"
+    if steps == 1500:
+        assert told[-1].split(" · ")[-1].startswith("6 s so far, about 25 min to go")
+
+
+def test_the_live_plots_axis_reaches_the_last_step_from_the_beginning(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "as_html", lambda figure, _: drawn.append(figure.axes[0]) or "")
+    for history in (HISTORY[:1], HISTORY):
+        plots.losses_as_html(history, 90)
+    assert [axes.get_xlim() for axes in drawn] == [(0, 90), (0, 90)]
+    assert drawn[0].get_lines()[0].get_xydata().tolist() == [[0, 5.0]], "before training"
 
 
 def test_the_live_plot_takes_two_per_cent_of_the_time(monkeypatch):
@@ -81,12 +130,12 @@ def test_the_live_plot_takes_two_per_cent_of_the_time(monkeypatch):
         return ""
 
     monkeypatch.setattr(live_plot, "losses_as_html", draw)
-    live, state = live_plot.LivePlot(), TrainerState(max_steps=10, log_history=HISTORY[:1])
+    live, state = live_plot.LivePlot(), TrainerState(max_steps=10, log_history=HISTORY[:2])
     told = []
     live.figures.observe(lambda _: told.append(clock[0]), names="value")
     while clock[0] < 200:
         state.global_step += 1
-        live.on_log(None, state, TrainerControl(), logs=HISTORY[0])
+        live.on_log(None, state, TrainerControl(), logs=HISTORY[1])
         clock[0] += 0.1
     assert len(drawings) * 0.2 <= 0.02 * 100 + 0.2
     assert len(drawings) >= 9
@@ -134,6 +183,17 @@ def test_an_explorer_gives_a_number_field_its_slider(capsys):
     assert shown.value == "5"
 
 
+def test_a_note_stands_before_the_widget_for_the_time_when_it_is_gone(monkeypatch):
+    shown = []
+    monkeypatch.setattr(explore, "display", lambda data, raw: shown.append(data))
+    slider = ipywidgets.IntSlider()
+    explore.show_widget(slider, "(no <slider>?)")
+    note, view = shown
+    assert note["text/plain"] == "(no <slider>?)" and "(no &lt;slider&gt;?)" in note["text/html"]
+    assert view["application/vnd.jupyter.widget-view+json"]["model_id"] == slider.model_id
+    assert view["text/plain"] == "", "GitHub shows the note once"
+
+
 def test_an_explorer_draws_anew_at_each_change(capsys):
     def draw(text, count):
         if not text:
@@ -155,5 +215,28 @@ def test_a_heat_map_names_its_rows_and_columns():
     axes = plots.heat_map([[1.0, 0.0], [0.5, 0.5]], ["a", "b"], "title", "seen", "seeing", "share")
     assert axes.images[0].get_array().tolist() == [[1.0, 0.0], [0.5, 0.5]]
     assert axes.images[0].get_clim() == (0, 1)
+    assert axes.images[0].norm(0.04) == pytest.approx(0.2), "small shares show, too"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seen", "seeing")
+
+
+def test_a_learning_curve_shows_the_scores_and_the_one_before(monkeypatch):
+    monkeypatch.setattr(plots, "show", lambda: None)
+    plots.learning_curve([23, 46], [40.2, 31.9], 120.5, "entries")
+    axes = plots.plt.gca()
+    curve, before = axes.get_lines()
+    assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([23, 46], [40.2, 31.9])
+    assert list(before.get_ydata()) == [120.5, 120.5]
+    assert axes.get_ylim()[0] == 0 and axes.get_xlabel() == "entries"
+
+
+def test_an_explorer_tells_of_every_error_and_draws_again(capsys):
+    def draw(count):
+        return f"<b>{1 / count:.2f}</b>"
+
+    field = ipywidgets.IntText(2)
+    *_, picture = explore.explore(draw, "(nothing here)", count=field).children
+    field.value = 0  # in a browser, what a callback raises is seen by nobody
+    assert picture.value == "<i>ZeroDivisionError: division by zero</i>"
+    field.value = 4
+    assert picture.value == "<b>0.25</b>"
