@@ -88,6 +88,7 @@ def _add_training(parser) -> None:
     add("--seed", metavar="N", type=int, help="default: 42")
     add("--attention", choices=("sdpa", "eager"), help="default: sdpa")
     add("--compile", action="store_true", default=None, help="use torch.compile")
+    add("--shard", action="store_true", default=None, help="divide the model (FSDP; torchrun)")
 
 
 def _add_files(parser, option: str, what: str) -> None:
@@ -150,7 +151,6 @@ def _train(options) -> None:
     """
     print_as_long_as_possible()
     profile = _profile_of(options)
-
     # torch takes seconds to load: only once the settings are right
     from helpers import data, loading, training
     from helpers.generation import Sampling, generate
@@ -168,8 +168,7 @@ def _train(options) -> None:
     _say(f"{len(tokens[0]):,} tokens to train on, {len(tokens[1]):,} to validate on.")
     write = functools.partial(generate, model, tokenizer, SAMPLE_PROMPT)
     before = write() if is_main_process() else ""
-    bar = ProgressBar(lambda _: write(Sampling(max_new_tokens=16)))
-    watching = [bar] if is_main_process() else []
+    watching = [ProgressBar(lambda _: write(Sampling(max_new_tokens=16)))] * is_main_process()
     try:
         summary = training.train(model, tokenizer, *tokens, profile, output, watching)
     except training.AlreadyFinished as finished:

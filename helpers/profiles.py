@@ -50,6 +50,7 @@ class Profile:
     seed: int = 42
     attention: str = "sdpa"  # PyTorch's fused attention, or "eager", step by step
     compile: bool = False  # torch.compile: it takes its time first, and won none on a CPU
+    shard: bool = False  # several processes divide weights, gradients and AdamW's means (FSDP)
 
     @property
     def hub_dataset(self) -> str | None:

@@ -34,8 +34,9 @@ def train(model, tokenizer, train_tokens: np.ndarray, validation_tokens: np.ndar
         if distributed.is_main_process():
             saving.say_what_is_replaced(output)
         plan = make_plan(run, model)
-        trainer = build_trainer(run, plan, model, callbacks)
+        trainer = build_trainer(run, plan, distributed.to_train(model, profile), callbacks)
         fit(trainer, run.checkpoint)
+        distributed.put_together(trainer, model)
         return save(trainer, tokenizer, run, plan)
 
 
@@ -117,7 +118,7 @@ def build_trainer(run: Run, plan: Plan, model, callbacks) -> "ScoredTrainer":
         watchers.append(Deadline(run.clock, 60 * profile.minutes))
     compat.forget_compiling()
     arguments = _arguments(profile, plan, run.folder)
-    compat.one_gpu_a_process(arguments)
+    compat.one_device_a_process(arguments)
     trainer = ScoredTrainer(
         model=model,
         args=arguments,
@@ -209,8 +210,7 @@ def _arguments(profile: Profile, plan: Plan, folder: Path) -> TrainingArguments:
     never = 10**9  # Milestones decides when to evaluate and save
     return TrainingArguments(
         output_dir=str(folder), seed=profile.seed, max_steps=plan.steps,
-        per_device_train_batch_size=profile.micro_batch_size,
-        gradient_accumulation_steps=distributed.gradient_accumulation_steps(profile),
+        **distributed.shares(profile),  # of the batch, and of the model where it is divided
         learning_rate=profile.learning_rate, lr_scheduler_type="linear",
         warmup_steps=round(profile.warmup * plan.steps), weight_decay=profile.weight_decay,
         use_cpu=profile.device == "cpu", fp16=profile.precision == "fp16",

@@ -2,9 +2,11 @@
 unpatched clients.
 
 `make_repos` fills a folder with what the profile `gpt2` asks for, small and random; `Hub`
-serves it. It answers what `from_pretrained` and `load_dataset` ask, read-only, with one revision.
+serves it, with one revision. It answers what `from_pretrained` and `load_dataset` ask, and takes
+the uploads of whoever has the `TOKEN`.
 """
 
+import base64
 import hashlib
 import json
 import random
@@ -22,6 +24,11 @@ API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
     r"(?:/(?P<verb>revision|tree|paths-info)/[^/]+(?:/(?P<path>.+))?)?"
 )
+UPLOAD = re.compile(
+    r"/api/(?:(?P<verb>repos/create|validate-yaml)"
+    r"|models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main)"
+)
+TOKEN = "hf_of_the_tests"
 WIKITEXT = "wikitext-2-raw-v1"
 ARTICLES = {"train": 60, "validation": 16, "test": 16}
 
@@ -81,7 +88,32 @@ class _Handler(BaseHTTPRequestHandler):
             {"id": asked["repo"], "sha": COMMIT, "siblings": files, "private": False, "tags": []},
         )
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        asked = UPLOAD.fullmatch(urlsplit(self.path).path)
+        if not asked:
+            return self.do_GET()
+        lines = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            return self.answer(401, {"error": "Invalid username or password."})
+        sent = [json.loads(line) for line in lines]
+        if asked["verb"] == "repos/create":
+            name = f"{sent[0]['organization']}/{sent[0]['name']}"
+            (self.server.root / "models" / name).mkdir(parents=True, exist_ok=True)
+            (self.server.root / "created.json").write_text(json.dumps(sent[0]), encoding="utf-8")
+            return self.answer(200, {"url": f"{self.server.url}/{name}"})
+        if asked["verb"]:
+            return self.answer(200, {"errors": [], "warnings": []})
+        if asked["what"] == "preupload":  # all files come in the commit itself, however large
+            how = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            return self.answer(200, {"files": [f | how for f in sent[0]["files"]]})
+        for entry in sent:
+            if entry["key"] == "file":
+                file = self.server.root / "models" / asked["repo"] / entry["value"]["path"]
+                file.write_bytes(base64.b64decode(entry["value"]["content"]))
+        url = f"{self.server.url}/{asked['repo']}/commit/{COMMIT}"
+        self.answer(200, {"success": True, "commitUrl": url, "commitOid": COMMIT})
 
     def send_file(self, file: Path):
         content = file.read_bytes()

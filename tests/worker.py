@@ -2,7 +2,8 @@
 
 With 93 short rows and 8 a step, the last step has to be filled up.
 
-worker.py OUT [KILL]      OUT: a file for the losses; KILL: the step at which the last process dies
+worker.py OUT [KILL [shard]]
+    OUT: a file for the losses; KILL: the step at which the last process dies; shard: divided
 """
 
 import json
@@ -20,6 +21,7 @@ from helpers.runtime import distributed
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
 profile = replace(profiles.choose("tiny"), block_size=64, micro_batch_size=2, epochs=1)
+profile = replace(profile, shard="shard" in sys.argv)
 
 
 def tell_late(*error):
@@ -38,7 +40,9 @@ class Watch(TrainerCallback):
         if state.global_step == kill_at and not distributed.is_main_process():
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args, state, control, model, **kwargs):
+        parts = [getattr(weight, "to_local", lambda w=weight: w)() for weight in model.parameters()]
+        self.held = sum(part.numel() for part in parts)  # by this process
         self.losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
 
 
@@ -54,4 +58,5 @@ except training.AlreadyFinished as error:
     sys.exit(print(error))
 if distributed.is_main_process():
     assert summary["processes"] == distributed.num_processes()
-    out.write_text(json.dumps({"losses": watch.losses, **summary}), encoding="utf-8")
+    told = {"losses": watch.losses, "held": watch.held, **summary}
+    out.write_text(json.dumps(told), encoding="utf-8")

@@ -69,9 +69,18 @@ def own_forward(model):
     return vars(model).pop("forward", None)
 
 
-def one_gpu_a_process(arguments) -> None:
-    """Else `Trainer` multiplies the batch by the GPUs that it sees (transformers 4 and 5)."""
+def one_device_a_process(arguments) -> None:
+    """Let `Trainer` (transformers 4 and 5) take one GPU, or divide a model among CPUs.
+
+    It multiplies the batch by the GPUs that it sees. And accelerate 1 divides models on devices
+    that it knows by name, though PyTorch does it on any.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
     arguments._n_gpu = min(1, arguments.n_gpu)
+    if arguments.fsdp and PartialState().distributed_type == DistributedType.MULTI_CPU:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 def forget_compiling() -> None:

@@ -40,7 +40,8 @@ class ProgressBar(TrainerCallback):
             f"step {state.global_step:,}: validation loss {metrics['eval_loss']:.4f}, "
             f"perplexity {metrics['eval_perplexity']:,.2f}"
         )
-        if self.sample:
+        divided = getattr(args, "fsdp", False)  # then it writes in all processes, or in none
+        if self.sample and not divided:
             was_training = model.training
             model.eval()  # no dropout while it writes
             line += f"; {self.sample(model)!r}"

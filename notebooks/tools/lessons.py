@@ -67,6 +67,9 @@ LESSONS = (
     Lesson("08_your_own_text", "Your own text", "Your own text",
            "make documents of your files, look at them, and train a model that writes such texts",
            "in which the model learns from your own files", gpu=True),
+    Lesson("10_scale_and_share", "Scale and share", "Scale and share",
+           "work out what a training takes, divide it among processes, and publish a model",
+           "in which your model outgrows your machine, and meets other people"),
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ STUB = {
 }  # Colab's kernel has imported it
 WRITTEN = {
     "05": {"fine_tuned_gpt2", "checkpoints"},
+    "10": {"worker.py", "rows.pt", "shared_gpt2", "checkpoints"},
     "08": {"toy_texts", "entries.jsonl", "keeper_gpt2", "checkpoints"},
 }  # by a lesson, in the folder where it runs
 BARE = """

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 
@@ -190,6 +191,29 @@ def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
     again = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert again["resumed_from_step"] == 4
     assert again["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+
+
+def test_a_divided_model_learns_the_same_and_can_go_on(alone, tmp_path):
+    """`--shard`: each of two processes holds half of the parameters; one is killed on the way."""
+    how = [*TOGETHER, "tests/worker.py"]
+    result = start(how, tmp_path, tmp_path / "out.json", 6, "shard")
+    assert result.returncode != 0 and not (tmp_path / "out.json").exists()
+    result = start(how, tmp_path, tmp_path / "out.json", 99, "shard")
+    assert result.returncode == 0, result.stderr
+    divided = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert divided["resumed_from_step"] == 4
+    assert alone["held"] / 2 <= divided["held"] < 0.51 * alone["held"]
+    assert divided["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+    found = {home: load_file(home / "fine_tuned_gpt2/model.safetensors") for home in
+             (tmp_path, alone["home"])}  # fmt: skip
+    for name, weight in found[alone["home"]].items():
+        assert (found[tmp_path][name] - weight).abs().max() < 1e-3, name
+
+
+def test_a_model_is_not_divided_by_one(tmp_path):
+    result = start([sys.executable, "-m", "helpers"], tmp_path, "train", "--profile", "tiny",
+                   "--shard")  # fmt: skip
+    assert result.returncode == 2 and "start it with torchrun" in result.stderr
 
 
 def test_ctrl_c_ends_all_processes_cleanly(tmp_path):
