@@ -235,13 +235,13 @@ def move_a_slider(page):
 
 def play_with_the_prompt_box(page):
     box = Box(page, 0)
-    box.prompt.fill(" = Bridge = \n")
+    box.prompt.fill(" = The bridge = \n")
     box.press("Generate")
     first = box.wait_for_another_text()
-    assert "= Bridge =" in first and len(first) > 40
+    assert "= The bridge =" in first and len(first) > 40
     picture(box.widget, "prompt_box")
     box.press("Regenerate")
-    assert "= Bridge =" in box.wait_for_another_text()
+    assert "= The bridge =" in box.wait_for_another_text()
     box.widget.get_by_role("checkbox", name="the base model beside yours").check()
     box.press("Generate")
     assert "base model" in box.wait_for_another_text()
@@ -389,7 +389,7 @@ def boxes(page, lab, folder):
         "from helpers.ui.prompt_box import PromptBox\n"
         "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\n"
         "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
-        "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
+        "PromptBox(model, tokenizer, prompt=' = The lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]
     open_cells(page, lab, folder, cells)
@@ -406,7 +406,7 @@ def test_the_prompt_box(page, boxes):
         assert box.button(name).is_disabled(), name
     box.press("Generate")
     first = box.wait_for_another_text()
-    assert first.startswith(" = Lighthouse =") and "seed 0" in box.status()
+    assert first.startswith(" = The lighthouse =") and "seed 0" in box.status()
     assert box.button("Regenerate").is_enabled() and box.button("Stop").is_disabled()
     picture(page, "prompt_box_1280")
     assert scroll_bars(page) == []
@@ -414,7 +414,7 @@ def test_the_prompt_box(page, boxes):
 
     box.press("Regenerate")
     second = box.wait_for_another_text()
-    assert second.startswith(" = Lighthouse =") and second != first and "seed 1" in box.status()
+    assert second.startswith(" = The lighthouse =") and second != first and "seed 1" in box.status()
 
     box.set("length", 300)
     box.press("Generate")
