@@ -9,12 +9,9 @@ trained on: it measures the result, in bits per byte.
 Sense comes from pre-training, form from tuning. So in the last third of the steps, most of each
 batch comes from `pieces/` beside this file, which say what a fox, an oak or a pot is, from the most
 factual books, and from parts of the others that keep to one thing. Most of these texts stand under
-a title such as `The rabbit`, so that the model learns that a title is what its text is about.
-Meanwhile the learning rate falls to zero. The tokenizer learns from the books and from the
-encyclopedia, whose marks become tokens.
-
-`--start-from` takes a model that was made here before, with its tokenizer, and trains it on the
-last part only, at half the rate.
+a title, so that the model learns that a title is what its text is about. Meanwhile the learning
+rate falls to zero. The tokenizer learns from the books and from the encyclopedia, whose marks
+become tokens.
 
 Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint. `--hours`
 ends a session in time.
@@ -45,7 +42,6 @@ BATCH = 16  # blocks a step: 4,096 tokens
 WARMUP = 100  # steps
 SEED = 1
 RATE = 3e-3  # of both optimizers
-RATE_AGAIN = 1.5e-3  # of a model that is trained already
 LAST_PART = 1 / 3  # of the steps: most of each batch is facts, and the rate falls to zero
 FACTS = 12  # rows of the 16 of a batch in the last part
 PIECES_AGAIN = 8  # so often do the pieces stand among the facts, each under its title
@@ -149,13 +145,9 @@ def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
     return [Muon(matrices, lr=RATE), adam]
 
 
-def learning_rate(step: int, steps: int, begin: int) -> float:
-    """Linear warm-up, a plateau, and a linear descent to zero over the last part from `begin` on.
-
-    Half of it for a model that begins with the last part.
-    """
-    rate = RATE if begin else RATE_AGAIN
-    return rate * min((step + 1) / WARMUP, 1.0, (steps - step) / (steps - begin))
+def learning_rate_factor(step: int, steps: int) -> float:
+    """Linear warm-up, a plateau, and a linear descent to zero over the last part."""
+    return min((step + 1) / WARMUP, 1.0, (steps - step) / (LAST_PART * steps))
 
 
 def rows_of(tokens: torch.Tensor, first: int, count: int) -> torch.Tensor:
@@ -172,8 +164,9 @@ def rows_of(tokens: torch.Tensor, first: int, count: int) -> torch.Tensor:
     return torch.stack([tokens[start : start + BLOCK + 1] for start in chosen])
 
 
-def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, begin: int):
-    """Inputs and targets of one step, each (BATCH, BLOCK); the last part begins at step `begin`."""
+def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, steps: int):
+    """Inputs and targets of one step, each (BATCH, BLOCK)."""
+    begin = steps - round(LAST_PART * steps)  # of the last part
     if step < begin:
         rows = rows_of(books, step * BATCH, BATCH)
     else:
@@ -237,12 +230,10 @@ def autocast():
     return torch.autocast("cpu", torch.bfloat16) if native else nullcontext()
 
 
-def pretrain(
-    model, books, facts, steps: int, begin: int, checkpoint: Path, hours: float = math.inf
-) -> float:
+def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = math.inf) -> float:
     """Train `model` in place for `steps` steps, from `checkpoint` if it exists; gives the seconds.
 
-    The last part begins at step `begin`. Leaves with SystemExit after Ctrl-C, and after `hours`.
+    Leaves with SystemExit after Ctrl-C, and after `hours`.
     """
     optimizer_list, start, before = optimizers(model), 0, 0.0
     if checkpoint.exists():
@@ -252,14 +243,14 @@ def pretrain(
     average = None
     try:
         for step in tqdm(range(start, steps), initial=start, total=steps, mininterval=30):
-            inputs, targets = batch_of(books, facts, step, begin)
+            inputs, targets = batch_of(books, facts, step, steps)
             with autocast():
                 loss = loss_of(model, inputs, targets)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizer_list:
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, steps, begin)
+                    group["lr"] = RATE * learning_rate_factor(step, steps)
                 optimizer.step()
                 optimizer.zero_grad()
             average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
@@ -384,7 +375,7 @@ def facts_of(books: list[dict]) -> list[str]:
     for file in sorted((HERE / "pieces").glob("*.md")):
         text = file.read_text(encoding="utf-8")
         for title, piece in re.findall(r"^# (\w+)\n(.+?)(?=^# |\Z)", text, flags=re.M | re.S):
-            titled.append(under(title.replace("_", " "), piece.strip()))
+            titled.append(under(title, piece.strip()))
             marked.append("".join(build_encyclopedia.rows_of(piece)))
     texts = titled * PIECES_AGAIN + marked * MARKED_AGAIN
     parts = [
@@ -402,13 +393,8 @@ def facts_of(books: list[dict]) -> list[str]:
 
 
 def under(title: str, text: str) -> str:
-    """`text` under a title in the encyclopedia's form: `The rabbit`, but `Bread`.
-
-    A title has its noun as the text has it. With a capital, the noun would be other tokens, and
-    the model would have to learn for each noun that they mean the same.
-    """
-    counted = re.search(rf"\b((an?|the) {title}|{title}e?s)\b", text, re.IGNORECASE)
-    return f" = {f'The {title}' if counted else title.capitalize()} = \n {text}"
+    """`text` under a title in the encyclopedia's form."""
+    return f" = {title.capitalize()} = \n {text}"
 
 
 def parts_of(book: dict) -> list[str]:
@@ -459,7 +445,6 @@ def main() -> None:
     add("--held-out", default="Whitefoot the Wood Mouse", metavar="TITLE", help="not trained on")
     add("--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s")
     add("--steps", default=12000, type=int, help="of 4,096 tokens each (default: %(default)s)")
-    add("--start-from", type=Path, metavar="DIR", help="a model made here: the last part only")
     add("--hours", default=math.inf, type=float, help="of this session")
     options = parser.parse_args()
 
@@ -472,15 +457,8 @@ def main() -> None:
     books = [book for book in books if book is not held_out]
     train_split = data.load_splits(profiles.choose("tiny"))["train"]
     articles = data.articles(data.rows_of(train_split))
-    begin = options.steps - round(LAST_PART * options.steps)
-    if options.start_from:
-        begin = 0
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start_from)
-        model = GPT2LMHeadModel.from_pretrained(options.start_from, dtype=torch.float32)
-    else:
-        tokenizer = train_tokenizer([book["text"] for book in books] + articles * ARTICLES_AGAIN)
-        model = new_model(tokenizer.eos_token_id)
-    model = fuse_activation(model.train())
+    tokenizer = train_tokenizer([book["text"] for book in books] + articles * ARTICLES_AGAIN)
+    model = fuse_activation(new_model(tokenizer.eos_token_id))
     tokens = encoded(tokenizer, [book["text"] for book in books])
     facts = encoded(tokenizer, facts_of(books))
     if len(tokens) < BATCH * (BLOCK + 2):
@@ -488,7 +466,7 @@ def main() -> None:
         raise SystemExit(f"These books have {len(tokens):,} tokens; {needed}.")
     passes = options.steps * BATCH * BLOCK / len(tokens)
     print(f"{len(books)} books, {len(tokens):,} tokens, {passes:.1f} passes; facts: {len(facts):,}")
-    seconds = pretrain(model, tokens, facts, options.steps, begin, checkpoint, options.hours)
+    seconds = pretrain(model, tokens, facts, options.steps, checkpoint, options.hours)
     run = {"steps": options.steps, "tokens": len(tokens), "seconds": seconds}
     run |= {"parameters": model.num_parameters(), "machine": f"{torch.get_num_threads()} CPU cores"}
     save_bundle(options.output_dir / "model", model, tokenizer, card="")

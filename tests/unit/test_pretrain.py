@@ -30,15 +30,15 @@ def test_an_epoch_reads_every_block_once():
 def test_most_of_the_last_part_is_facts():
     books, facts = torch.zeros(20_000).long(), torch.ones(20_000).long()
     for step, share in ((0, 0.0), (7, 0.0), (8, 0.75), (11, 0.75)):
-        inputs, targets = pretrain.batch_of(books, facts, step, begin=8)
+        inputs, targets = pretrain.batch_of(books, facts, step, steps=12)
         assert inputs.shape == targets.shape == (pretrain.BATCH, pretrain.BLOCK)
         assert inputs.float().mean() == share
 
 
 def test_in_the_last_part_the_books_go_on_where_they_stood():
     books, facts = torch.arange(9_000), torch.zeros(9_000).long()
-    read = torch.cat([pretrain.batch_of(books, facts, step, begin=2)[0] for step in (0, 1)])
-    last, _ = pretrain.batch_of(books, facts, 2, begin=2)
+    read = torch.cat([pretrain.batch_of(books, facts, step, steps=3)[0] for step in (0, 1)])
+    last, _ = pretrain.batch_of(books, facts, 2, steps=3)
     few = pretrain.BATCH - pretrain.FACTS
     assert last[few:].sum() == 0
     assert torch.equal(last[:few], pretrain.rows_of(books, 2 * pretrain.BATCH, few)[:, :-1])
@@ -51,38 +51,23 @@ def test_the_facts_stand_under_what_they_are_about():
     plain = {"book": "The Burgess Bird Book", "text": "He went home, and then he slept.\n" * 30}
     texts = pretrain.facts_of([story, plain])
     titles = [text.split(" = ")[1] for text in texts if text.startswith(" = ")]
-    assert titles.count("The rabbit") == 2 + 8 * PIECES.count("\n# rabbit\n")
-    assert titles.count("The fox") == 8 * PIECES.count("\n# fox\n") > 0
+    assert titles.count("Rabbit") == 2 + 8 * PIECES.count("\n# rabbit\n")
+    assert titles.count("Fox") == 8 * PIECES.count("\n# fox\n") > 0
     assert sum("x" * 600 in text for text in texts) == 2
     assert any(text.startswith("He went home") for text in texts), "factual, about no one thing"
     crow = [text for text in texts if "The crow is a large black bird" in text]
     assert sorted({text[:28] for text in crow}) == [
-        " = The crow = \n The crow is ",
+        " = Crow = \n The crow is a la",
         " The crow is a large black b",
     ]
     assert len(crow) == 12 and any("black , its legs" in text for text in crow)
 
 
-@pytest.mark.parametrize(
-    ("title", "text", "found"),
-    [
-        ("rabbit", "A rabbit is small.", "The rabbit"),
-        ("apple tree", "It was the apple tree.", "The apple tree"),
-        ("penguin", "Penguins swim.", "The penguin"),
-        ("bread", "Bread is a food. The breadth of it!", "Bread"),
-    ],
-)
-def test_a_title_has_its_noun_as_the_text_has_it(title, text, found):
-    assert pretrain.under(title, text) == f" = {found} = \n {text}"
-
-
 def test_the_rate_climbs_stays_and_falls_to_zero_in_the_last_part():
-    rates = [
-        pretrain.learning_rate(step, 3000, begin=2000) for step in (0, 99, 1000, 1999, 2500, 2999)
+    factors = [
+        pretrain.learning_rate_factor(step, 3000) for step in (0, 99, 1000, 1999, 2500, 2999)
     ]
-    assert rates == pytest.approx([3e-5, 3e-3, 3e-3, 3e-3, 1.5e-3, 3e-6])
-    again = [pretrain.learning_rate(step, 1000, begin=0) for step in (0, 99, 500, 999)]
-    assert again == pytest.approx([1.5e-5, 1.5e-3 * 0.901, 0.75e-3, 1.5e-6])
+    assert factors == pytest.approx([0.01, 1, 1, 1, 0.5, 0.001])
 
 
 def test_a_stopped_run_goes_on_where_it_stood(tmp_path):
@@ -92,7 +77,7 @@ def test_a_stopped_run_goes_on_where_it_stood(tmp_path):
     def run(name, steps, hours=float("inf")):
         model = pretrain.new_model(0)
         try:
-            pretrain.pretrain(model, books, books, steps, 1, tmp_path / name, hours)
+            pretrain.pretrain(model, books, books, steps, tmp_path / name, hours)
         except SystemExit as stop:
             assert "goes on" in str(stop)
         return torch.cat([weight.flatten() for weight in model.parameters()])
