@@ -103,9 +103,7 @@ def only_one(folder: Path):
     if not is_main_process():  # the first one speaks for those that train together
         return (yield)
     try:
-        saving.check_replaceable(folder)
-        file = saving.companion(folder, "lock")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = saving.replaceable(folder).companion("lock")
         (lock := FileLock(file, timeout=0)).acquire()
     except Timeout:
         raise TutorialError(
