@@ -6,7 +6,6 @@ that cannot be renamed, such as a mount point, all files are: to `NAME/.previous
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 
 from helpers.profiles import BUNDLED
 from helpers.runtime.errors import TutorialError, in_words
+from helpers.runtime.files import DIGESTS, damaged, read_json, seal, write_json
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
@@ -123,6 +123,11 @@ def why_not_opened(folder: Path, error: Exception) -> str:
     """Why a model cannot be loaded; to delete it is advised only where it is surely damaged."""
     if closed := [file for file in folder.iterdir() if not os.access(file, os.R_OK)]:
         return f"You may not read {closed[0]}; ask its owner for the right."
+    if changed := damaged(folder):
+        return (
+            f"{changed[0]} in {folder} is not as it was saved: make the model again or, if you "
+            f"changed that file on purpose, delete {DIGESTS}."
+        )
     broken = [file.name for file in folder.glob("*.json") if read_json(file) is None]
     if broken or isinstance(error, SafetensorError) or not is_model(folder):
         what = (*broken, "weights")[0]
@@ -135,19 +140,6 @@ def why_not_opened(folder: Path, error: Exception) -> str:
     if "mismatched" in reason:
         reason = "its config.json does not fit its weights"
     return f"The model in {folder} cannot be loaded ({reason}); its files are as they were."
-
-
-def read_json(file: Path) -> dict | None:
-    """What a JSON file holds, or None where there is none that can be read."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def write_json(file: Path, content: dict) -> None:
-    """Write `content` to a file, to be found by `read_json`."""
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> dict:
@@ -164,8 +156,8 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
         summary = describe()
+        _finish(new)
         write_json(new / SETTINGS, settings)
-        _open_to_all(new)
         write_json(new / SUMMARY, summary)  # the last: a folder that has one is whole
     except (OSError, SafetensorError) as error:
         discard(new)
@@ -177,13 +169,14 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
     return summary
 
 
-def _open_to_all(folder: Path) -> None:
-    """Let other users read all files, and other versions of transformers the tokenizer."""
+def _finish(folder: Path) -> None:
+    """Seal the files, read by other users, too, and the tokenizer by other transformers."""
     told = read_json(folder / TOKENIZER) or {}
     if told.get("tokenizer_class") == "TokenizersBackend":  # 4 has the class by its old name only
         write_json(folder / TOKENIZER, told | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    seal(folder)
     for file in folder.iterdir():  # as the umask has it; safetensors 0.8 writes 0600
-        file.chmod((folder / SETTINGS).stat().st_mode)
+        file.chmod((folder / DIGESTS).stat().st_mode)
 
 
 def _put_in_place(place: Place) -> None:
