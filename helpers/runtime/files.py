@@ -23,7 +23,8 @@ def write_json(file: Path, content: dict) -> None:
 def seal(folder: Path) -> None:
     """Note the digests of the files in `folder`, for `damaged`; not of those by other processes."""
     files = [file for file in sorted(folder.iterdir()) if not file.match("rng_state_*")]
-    write_json(folder / DIGESTS, {file.name: _digest(file) for file in files})
+    digests = {file.name: _digest(file) for file in files if file.name != DIGESTS}
+    write_json(folder / DIGESTS, digests)
 
 
 def damaged(folder: Path) -> list[str]:
