@@ -7,12 +7,14 @@ import math
 import signal
 import threading
 import time
+from pathlib import Path
 
 from transformers import TrainerCallback
 
 from helpers.loss import perplexity
 from helpers.runtime.distributed import agreed, num_processes
 from helpers.runtime.errors import TutorialError
+from helpers.runtime.files import seal
 
 # Windows has no SIGHUP.
 STOPS = [signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGHUP", None)])]
@@ -71,6 +73,8 @@ class Milestones(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         self.saved = time.perf_counter()
+        if state.is_world_process_zero:
+            seal(Path(args.output_dir, f"checkpoint-{state.global_step}"))
 
 
 class Divergence(TrainerCallback):

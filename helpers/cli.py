@@ -14,7 +14,7 @@ from helpers.runtime.errors import TutorialError
 from helpers.runtime.progress import exit_code, print_as_long_as_possible
 from helpers.runtime.texts import KINDS, listed, read_texts
 
-SAMPLE_PROMPT = " = Lighthouse = \n"
+SAMPLE_PROMPT = " = The lighthouse = \n"
 DEFAULT = "default: %(default)s"  # argparse puts the value in
 WISHES = ("device", "precision", "model", "dataset", "column")  # of which `choose` makes a profile
 

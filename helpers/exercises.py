@@ -145,7 +145,11 @@ def _same(one, other) -> bool:
 
 
 def _kind(answer) -> str:
-    if isinstance(value := _plain(answer), list) and value:
+    try:
+        value = _plain(answer)
+    except (TypeError, RecursionError):  # a set of this and that, a list that holds itself
+        return f"a {type(answer).__name__}"
+    if isinstance(value, list) and value:
         return f"a list that begins with {_kind(value[0])}"
     kinds = {str: "a text", bool: "True or False", int: "a number", float: "a number"}
     return kinds.get(type(value), f"a {type(value).__name__}")

@@ -11,6 +11,7 @@ from helpers.profiles import MODEL_FOLDER, OWN_TEXT, Profile, choose, home
 from helpers.runtime import saving
 from helpers.runtime.compat import quiet
 from helpers.runtime.errors import TutorialError
+from helpers.runtime.files import damaged
 from helpers.runtime.hub import not_fetched, reach_hub, read_config
 
 
@@ -33,6 +34,8 @@ def load_pretrained(
         with quiet(bars=not Path(source).is_dir()):  # a local model is there in a second
             tokenizer = AutoTokenizer.from_pretrained(str(source))
             model = AutoModelForCausalLM.from_pretrained(str(source), **options).to(device)
+        if damaged(Path(source)):  # the weights of a flipped byte are weights
+            raise ValueError("it is not as it was saved")
         # Where its file is missing, transformers makes an empty tokenizer.
         if not 1 < tokenizer.vocab_size <= model.config.vocab_size:
             raise ValueError("the tokenizer does not fit the model")

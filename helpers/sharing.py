@@ -6,9 +6,10 @@ from pathlib import Path
 from helpers.profiles import OWN_TEXT
 from helpers.runtime import saving
 from helpers.runtime.errors import TutorialError
+from helpers.runtime.files import DIGESTS, read_json
 
 CARD = "README.md"  # the Hub shows it first
-AT_HOME = [saving.SETTINGS, saving.SUMMARY]  # they may hold the names of your files
+AT_HOME = [saving.SETTINGS, saving.SUMMARY, DIGESTS]  # they are for us, and may name your files
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def model_card(folder: Path, about: About) -> str:
     blank = [part.name for part in fields(about) if not getattr(about, part.name).strip()]
     if blank:
         raise TutorialError(f"The card lacks {', '.join(blank)}: nobody but you can say that.")
-    block = (saving.read_json(folder / saving.SETTINGS) or {})["block_size"]
+    block = (read_json(folder / saving.SETTINGS) or {})["block_size"]
     told = {"language": about.language, "license": about.licence, "library_name": "transformers"}
     told |= {"pipeline_tag": "text-generation"}
     if "/" in summary["model"] and not Path(summary["model"]).is_absolute():

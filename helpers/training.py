@@ -60,7 +60,7 @@ class Run:
 
 def ready(profile: Profile, output: Path) -> Profile:
     """The profile with a batch that all processes can share, if `output` may be replaced."""
-    saving.check_replaceable(output)
+    saving.replaceable(output)
     if not 0 <= profile.seed < 2**32:
         raise TutorialError(f"The seed must be from 0 to 4,294,967,295, not {profile.seed}.")
     return distributed.share_batch(profile)

@@ -22,6 +22,7 @@ import json
 import math
 import re
 import time
+import zipfile
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -40,6 +41,7 @@ BLOCK = 256  # tokens: the model's context
 WIDTH, LAYERS, HEADS = 256, 4, 4  # 4,273,664 parameters
 BATCH = 16  # blocks a step: 4,096 tokens
 WARMUP = 100  # steps
+SAVE_EVERY = 120  # seconds
 SEED = 1
 RATE = 3e-3  # of both optimizers
 LAST_PART = 1 / 3  # of the steps: most of each batch is facts, and the rate falls to zero
@@ -216,6 +218,12 @@ def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float
 
 def load_checkpoint(file: Path, model, optimizer_list) -> tuple[int, float]:
     """Put a checkpoint into model and optimizers; the number of steps taken, and their seconds."""
+    try:
+        damaged = zipfile.ZipFile(file).testzip()  # torch does not look at the sums in its files
+    except Exception:  # it fails in many ways where a byte of a zip's directory has changed
+        damaged = True
+    if damaged:
+        raise SystemExit(f"{file} is damaged; delete it, and begin anew.")
     state = torch.load(file, weights_only=True)
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizer_list, state["optimizers"], strict=True):
@@ -239,7 +247,7 @@ def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = m
     if checkpoint.exists():
         start, before = load_checkpoint(checkpoint, model, optimizer_list)
         print(f"going on from step {start:,}", flush=True)
-    began = last_saved = time.time()
+    began = last_saved = time.perf_counter()  # which nobody sets back
     average = None
     try:
         for step in tqdm(range(start, steps), initial=start, total=steps, mininterval=30):
@@ -254,9 +262,9 @@ def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = m
                 optimizer.step()
                 optimizer.zero_grad()
             average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-            late = time.time() - began > 3600 * hours
-            if late or step == steps - 1 or time.time() - last_saved > 120:
-                last_saved = time.time()
+            late = time.perf_counter() - began > 3600 * hours
+            if late or step == steps - 1 or time.perf_counter() - last_saved > SAVE_EVERY:
+                last_saved = time.perf_counter()
                 spent = before + last_saved - began
                 save_checkpoint(checkpoint, model, optimizer_list, step + 1, spent)
                 print(f" step {step + 1:,}: loss {average:.3f}", flush=True)
@@ -264,7 +272,7 @@ def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = m
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         raise SystemExit(f"\nStopped. The same command goes on from {checkpoint}.") from None
-    return before + time.time() - began
+    return before + time.perf_counter() - began
 
 
 def save_bundle(folder: Path, model, tokenizer, card: str) -> None:

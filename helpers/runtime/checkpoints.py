@@ -14,6 +14,7 @@ from helpers.runtime import saving
 from helpers.runtime.budget import Plan
 from helpers.runtime.distributed import is_main_process, num_processes
 from helpers.runtime.errors import TutorialError, in_words
+from helpers.runtime.files import damaged
 
 PLAN = "plan.json"
 CHANCE = 0.05  # nats a token: the interval of two seeds in lesson 07 goes about as far
@@ -94,7 +95,8 @@ def step_of(checkpoint: Path) -> int:
 def _is_whole(checkpoint: Path) -> bool:
     if saving.read_json(checkpoint / "trainer_state.json") is None:  # the Trainer writes it last
         return False
-    return saving.is_model(checkpoint) and checkpoint.name.removeprefix("checkpoint-").isdigit()
+    named = checkpoint.name.removeprefix("checkpoint-").isdigit()
+    return named and saving.is_model(checkpoint) and not damaged(checkpoint)
 
 
 @contextlib.contextmanager
@@ -103,9 +105,7 @@ def only_one(folder: Path):
     if not is_main_process():  # the first one speaks for those that train together
         return (yield)
     try:
-        saving.check_replaceable(folder)
-        file = saving.companion(folder, "lock")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = saving.replaceable(folder).companion("lock")
         (lock := FileLock(file, timeout=0)).acquire()
     except Timeout:
         raise TutorialError(

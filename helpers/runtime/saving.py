@@ -6,18 +6,19 @@ that cannot be renamed, such as a mount point, all files are: to `NAME/.previous
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from helpers.profiles import BUNDLED
 from helpers.runtime.errors import TutorialError, in_words
+from helpers.runtime.files import DIGESTS, damaged, read_json, seal, write_json
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
@@ -30,6 +31,64 @@ def is_model(folder: Path) -> bool:
     """Whether `folder` holds a whole model: its configuration and its weights."""
     has_weights = any((folder / name).is_file() for name in WEIGHTS)
     return has_weights and (folder / "config.json").is_file()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that a model may be saved to, and its companions: beside it or, if fixed, in it."""
+
+    folder: Path
+    fixed: bool  # it cannot be renamed: a mount point, or in a place where you may not write
+
+    def companion(self, what: str) -> Path:
+        """`NAME.previous`, or what is hidden, such as `.NAME.new`; in a fixed folder: `.new`."""
+        if self.fixed:
+            return self.folder / f".{what}"
+        return self.folder.with_name(f"{'.' * (what != 'previous')}{self.folder.name}.{what}")
+
+
+def replaceable(folder: Path) -> Place:
+    """How `folder` can be replaced, if it may be: the one answer, to all who ask.
+
+    TutorialError unless it and its `previous` are missing, empty, or models of ours. OSError where
+    nothing can be written.
+    """
+    finish_replacing(folder)
+    place = Place(folder.resolve(), _is_fixed(folder.resolve()))
+    for path in (folder, place.companion("previous")):
+        if path.exists() and not path.is_dir():
+            raise TutorialError(
+                f"{path} is a file, so no model can be saved there; choose another --output-dir."
+            )
+        names = sorted(file.name for file in _files(path, place.fixed))
+        ours = {SUMMARY, SETTINGS if place.fixed else SUMMARY}  # the first to go, and the last
+        if names and not ours.intersection(names):
+            raise TutorialError(
+                f"{path} holds files that are not ours ({names[0]}), and nothing was overwritten; "
+                "move them or choose another --output-dir."
+            )
+    return place
+
+
+def _is_fixed(folder: Path) -> bool:
+    """Whether only what is in `folder` can be replaced. OSError: not even that."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        other = Path(tempfile.mkdtemp(".try", ".", folder.parent))
+        try:
+            (other / "file").touch()
+            folder.rename(other)  # never done, as `other` is not empty; but the error tells
+        except OSError as error:
+            if error.errno not in FIXED or os.name == "nt":  # there: a file of it is open now
+                return False
+        finally:
+            (other / "file").unlink(missing_ok=True)
+            other.rmdir()
+    except OSError:  # you may not write beside it
+        if not folder.is_dir():
+            raise
+    Path(tempfile.mkdtemp(".try", ".", folder)).rmdir()
+    return True
 
 
 def read_summary(folder: Path) -> dict | None:
@@ -54,7 +113,7 @@ def describe_model(folder: Path) -> str:
 
 def say_what_is_replaced(folder: Path) -> None:
     """Print which model is in `folder`, if there is one, and where it goes."""
-    kept = companion(folder, "previous")
+    kept = replaceable(folder).companion("previous")
     lost = f", in place of {describe_model(kept)}" if is_model(kept) else ""
     if is_model(folder):
         print(f"{describe_model(folder)} will be kept as {kept}{lost}.", flush=True)
@@ -64,6 +123,11 @@ def why_not_opened(folder: Path, error: Exception) -> str:
     """Why a model cannot be loaded; to delete it is advised only where it is surely damaged."""
     if closed := [file for file in folder.iterdir() if not os.access(file, os.R_OK)]:
         return f"You may not read {closed[0]}; ask its owner for the right."
+    if changed := damaged(folder):
+        return (
+            f"{changed[0]} in {folder} is not as it was saved: make the model again or, if you "
+            f"changed that file on purpose, delete {DIGESTS}."
+        )
     broken = [file.name for file in folder.glob("*.json") if read_json(file) is None]
     if broken or isinstance(error, SafetensorError) or not is_model(folder):
         what = (*broken, "weights")[0]
@@ -78,36 +142,22 @@ def why_not_opened(folder: Path, error: Exception) -> str:
     return f"The model in {folder} cannot be loaded ({reason}); its files are as they were."
 
 
-def read_json(file: Path) -> dict | None:
-    """What a JSON file holds, or None where there is none that can be read."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def write_json(file: Path, content: dict) -> None:
-    """Write `content` to a file, to be found by `read_json`."""
-    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings: dict) -> dict:
     """Replace `folder` by model, tokenizer, summary and settings: either all is new, or nothing is.
 
     What was there is kept as `previous` says. Returns the summary, which `describe` gives once the
     weights are written. TutorialError for a folder not ours or not to be moved, and a full disk.
     """
-    check_replaceable(folder)
-    folder = folder.resolve()
-    new = companion(folder, "new")
+    place = replaceable(folder)
+    new = place.companion("new")
     discard(new)
     try:
-        new.mkdir(parents=True)
+        new.mkdir()
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
         summary = describe()
+        _finish(new)
         write_json(new / SETTINGS, settings)
-        _open_to_all(new)
         write_json(new / SUMMARY, summary)  # the last: a folder that has one is whole
     except (OSError, SafetensorError) as error:
         discard(new)
@@ -115,49 +165,46 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
         raise TutorialError(
             f"The model could not be written to {folder} ({reason}); free some space."
         ) from error
-    _put_in_place(new, folder)
+    _put_in_place(place)
     return summary
 
 
-def _open_to_all(folder: Path) -> None:
-    """Let other users read all files, and other versions of transformers the tokenizer."""
+def _finish(folder: Path) -> None:
+    """Seal the files, read by other users, too, and the tokenizer by other transformers."""
     told = read_json(folder / TOKENIZER) or {}
     if told.get("tokenizer_class") == "TokenizersBackend":  # 4 has the class by its old name only
         write_json(folder / TOKENIZER, told | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    seal(folder)
     for file in folder.iterdir():  # as the umask has it; safetensors 0.8 writes 0600
-        file.chmod((folder / SETTINGS).stat().st_mode)
+        file.chmod((folder / DIGESTS).stat().st_mode)
 
 
-def _put_in_place(new: Path, folder: Path) -> None:
-    """`folder` becomes `previous`, and `new` becomes `folder`."""
+def _put_in_place(place: Place) -> None:
+    """What is in the folder becomes `previous`, and `new` comes there."""
+    folder, previous, new = place.folder, place.companion("previous"), place.companion("new")
     try:
-        if new.parent == folder:
-            return _replace_contents(folder)
-        if (folder / SUMMARY).is_file():
-            discard(companion(folder, "previous"))
-            folder.replace(companion(folder, "previous"))
+        if whole := (folder / SUMMARY).is_file():  # else: empty, or a kill came amid the renames
+            discard(previous)
+        if place.fixed:
+            previous.mkdir(exist_ok=True)
+            _move(folder, previous)
+            new.replace(folder / ".ready")  # from now on, no file of the old model is here
+            return finish_replacing(folder)
+        if whole:
+            folder.replace(previous)
         elif folder.exists():
-            folder.rmdir()  # it is empty
+            folder.rmdir()
         new.replace(folder)
     except OSError as error:  # on Windows: a file in one of the folders is open somewhere
         if not new.exists():
             return  # a reader came between the renames and has made the second one
-        if folder.exists() and new.parent != folder:  # else `finish_replacing` will do it
+        if folder.exists() and not place.fixed:  # else `finish_replacing` will do it
             new = new.replace(folder.with_name(f"{folder.name}_{time.strftime('%Y%m%d_%H%M%S')}"))
         raise TutorialError(
             f"{folder} could not be replaced ({error.strerror or error}), maybe since a notebook "
             f"or program has its model open; the new model is in {new}: use it there, or close "
             "them and rename it."
         ) from error
-
-
-def _replace_contents(folder: Path) -> None:
-    if (folder / SUMMARY).is_file():  # else a kill came in the midst of this: what is left follows
-        discard(companion(folder, "previous"))
-    companion(folder, "previous").mkdir(exist_ok=True)
-    _move(folder, companion(folder, "previous"))
-    (folder / ".new").replace(folder / ".ready")  # from now on, no file of the old model is here
-    finish_replacing(folder)
 
 
 def _move(source: Path, target: Path, new: bool = False) -> None:
@@ -175,33 +222,6 @@ def _files(folder: Path, fixed: bool) -> list[Path]:
     return [file for file in files if not (fixed and file.name.startswith((".", "lost+found")))]
 
 
-def companion(folder: Path, what: str) -> Path:
-    """`NAME.previous`, or what is hidden, such as `.NAME.new`; in a fixed folder: `.new`."""
-    folder = folder.resolve()
-    if is_fixed(folder):
-        return folder / f".{what}"
-    return folder.with_name(f"{'.' * (what != 'previous')}{folder.name}.{what}")
-
-
-def is_fixed(folder: Path) -> bool:
-    """Whether `folder` cannot be renamed: a mount point, or in a place where you may not write."""
-    try:
-        other = Path(tempfile.mkdtemp(".try", f".{folder.name}.", _existing(folder.parent)))
-        try:
-            (other / "file").touch()
-            folder.rename(other)  # never done, as `other` is not empty; but the error tells
-        finally:
-            (other / "file").unlink(missing_ok=True)
-            other.rmdir()
-    except OSError as error:  # on Windows, it may be a file that is open now and is not later
-        return error.errno in FIXED and os.name != "nt"
-    return False
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
 def finish_replacing(folder: Path) -> None:
     """After a kill amid the renames of `save`, put the new model in its place; any number may."""
     folder = folder.resolve()
@@ -212,28 +232,6 @@ def finish_replacing(folder: Path) -> None:
         if ready.exists():
             _move(ready, folder, new=True)
             ready.rmdir()
-
-
-def check_replaceable(folder: Path) -> None:
-    """TutorialError unless `folder` and its `previous` are missing, empty, or models of ours.
-
-    OSError where nothing can be written.
-    """
-    finish_replacing(folder)
-    fixed = is_fixed(folder.resolve())
-    for path in (folder, companion(folder, "previous")):
-        if path.exists() and not path.is_dir():
-            raise TutorialError(
-                f"{path} is a file, so no model can be saved there; choose another --output-dir."
-            )
-        names = sorted(file.name for file in _files(path, fixed))
-        ours = {SUMMARY, SETTINGS if fixed else SUMMARY}  # the first to go, and the last
-        if names and not ours.intersection(names):
-            raise TutorialError(
-                f"{path} holds files that are not ours ({names[0]}), and nothing was overwritten; "
-                "move them or choose another --output-dir."
-            )
-    Path(tempfile.mkdtemp(".try", ".", _existing(folder if fixed else folder.parent))).rmdir()
 
 
 def discard(folder: Path) -> None:

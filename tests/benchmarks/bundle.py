@@ -27,11 +27,13 @@ from helpers.runtime.hub import SPLITS
 
 PIECES = BUNDLED / "pieces"
 TITLES = (
-    "Ape", "Lamb", "Mackerel", "Puma", "Rook", "Sea lion", "Tadpole", "Beetroot", "Puffin",
-    "Cauliflower", "Lavender", "Cypress", "Swift", "Foal", "Gooseberry", "Hawthorn",
-    "Heather", "Lime tree", "Mint", "Primrose", "Radish", "Rye", "Bay", "Cliff", "Hill", "Meadow",
-    "Pond", "Swamp", "Waterfall", "Axe", "Bucket", "Carpet", "Coat", "Cottage", "Fence", "Hat",
-    "Lantern", "Plough", "Saw", "Umbrella",
+    "The ape", "The lamb", "The mackerel", "The puma", "The rook", "The sea lion", "The tadpole",
+    "The beetroot", "The puffin", "The cauliflower", "Lavender", "The cypress", "The swift",
+    "The foal", "The gooseberry", "The hawthorn", "Heather", "The lime tree", "Mint",
+    "The primrose", "The radish", "Rye", "The bay", "The cliff", "The hill", "The meadow",
+    "The pond", "The swamp", "The waterfall", "The axe", "The bucket", "The carpet", "The coat",
+    "The cottage", "The fence", "The hat", "The lantern", "The plough", "The saw",
+    "The umbrella",
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def measure(
     from helpers import generation
     from helpers.ui.prompt_box import PromptBox
 
-    prompt = " = Lighthouse = \n"
+    prompt = " = The lighthouse = \n"
     ids = tokenizer(prompt)["input_ids"]
     sampling = generation.Sampling(max_new_tokens=tokens)
     settings = dict(do_sample=True, temperature=0.8, top_k=50, top_p=0.95, pad_token_id=0)

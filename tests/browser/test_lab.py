@@ -3,6 +3,7 @@
 Screenshots go to the folder named by `SCREENSHOTS`, where it is set.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -159,7 +160,7 @@ def test_run_all(page, lab, name):
     assert not [output for output in found if output.get("name") == "stderr"]
     assert page.locator(".jp-OutputArea", has_text="Error displaying widget").count() == 0
     assert page.locator(".jp-Dialog").count() == 0
-    picture(page, name.removesuffix(".ipynb"))
+    look_at_the_whole(page, name.removesuffix(".ipynb"))
     explorers = page.locator(".jp-OutputArea .widget-vbox").locator("visible=true")
     if name[:2] in ("02", "03", "06"):
         assert explorers.count()
@@ -175,6 +176,40 @@ def test_run_all(page, lab, name):
     if name.startswith("06"):
         move_a_slider(page)
         play_with_the_prompt_box(page)
+
+
+def look_at_the_whole(page, name):
+    """With the side bar open, nothing scrolls sideways; pictures, also narrow and dark."""
+    page.set_viewport_size({"width": 1280, "height": 24_000})  # else what is below is not drawn
+    page.wait_for_timeout(1000)
+    assert page.locator(".jp-FileBrowser").is_visible()
+    assert page.locator(".jp-Notebook .jp-Cell").last.is_visible()
+    assert scroll_bars(page, "x") == []
+    if os.environ.get("SCREENSHOTS"):
+        notebook = page.locator(".jp-WindowedPanel-inner")
+        picture(notebook, name)
+        with dark_theme(page):
+            picture(notebook, f"{name}_dark")
+        page.set_viewport_size({"width": 800, "height": 24_000})
+        page.wait_for_timeout(1000)
+        picture(notebook, f"{name}_800")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+
+
+@contextlib.contextmanager
+def dark_theme(page):
+    """JupyterLab in its dark theme, which its settings keep: so it is light again afterwards."""
+    choose_theme(page, "JupyterLab Dark")
+    try:
+        yield
+    finally:
+        choose_theme(page, "JupyterLab Light")
+
+
+def choose_theme(page, name):
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}})")
+    page.wait_for_function(f"document.body.dataset.jpThemeName === '{name}'")
+    page.wait_for_timeout(500)
 
 
 def watch_the_live_plot(page):
@@ -202,9 +237,12 @@ def wait_for_change(page, shown, before):
 
 def browse_the_articles(page):
     box, shown = widget_with(page, "select")
-    before = shown.inner_html()
+    height, before = box.bounding_box()["height"], shown.inner_html()
     box.locator("select").select_option("Volcano")
     marked = wait_for_change(page, shown, before)
+    page.wait_for_timeout(500)
+    assert box.bounding_box()["height"] == height, "of any article: the page does not jump"
+    assert scroll_bars(page, within=".jp-OutputArea-output") == [], "this one fits"
     assert "Volcano" in shown.inner_text() and "@-@" not in shown.inner_text()
     box.locator("input[type=checkbox]").focus()
     page.keyboard.press("Space")
@@ -216,6 +254,9 @@ def browse_the_articles(page):
 def explore_tokens(page):
     box, shown = widget_with(page, "textarea")
     before = shown.inner_html()
+    box.locator("textarea").fill("1\n2\n3\n4\n5")
+    before = wait_for_change(page, shown, before)
+    assert scroll_bars(page, within=".jp-OutputArea-output") == [], "five lines fit into the box"
     box.locator("textarea").fill("<b>café</b> 🙂")
     wait_for_change(page, shown, before)
     assert "<" in shown.inner_text() and shown.locator("b").count() == 0, "markup is shown as text"
@@ -235,13 +276,13 @@ def move_a_slider(page):
 
 def play_with_the_prompt_box(page):
     box = Box(page, 0)
-    box.prompt.fill(" = Bridge = \n")
+    box.prompt.fill(" = The bridge = \n")
     box.press("Generate")
     first = box.wait_for_another_text()
-    assert "= Bridge =" in first and len(first) > 40
+    assert "= The bridge =" in first and len(first) > 40
     picture(box.widget, "prompt_box")
     box.press("Regenerate")
-    assert "= Bridge =" in box.wait_for_another_text()
+    assert "= The bridge =" in box.wait_for_another_text()
     box.widget.get_by_role("checkbox", name="the base model beside yours").check()
     box.press("Generate")
     assert "base model" in box.wait_for_another_text()
@@ -329,7 +370,7 @@ def test_the_next_morning_a_note_says_how_a_widget_comes_back(page, lab, folder)
     cell = "show_widget(ipywidgets.IntSlider(), '(No slider here? Run > Run All Cells.)')"
     cells = [IMPORTS + "import ipywidgets\nfrom helpers.ui.explore import show_widget", cell, cell]
     open_cells(page, lab, folder, cells)
-    run_all(page, 60)
+    run_all(page, 300)
     notes = page.get_by_text("(No slider here? Run > Run All Cells.)", exact=True)
     page.wait_for_selector(".widget-slider")
     assert notes.count() == 2 and not any(note.is_visible() for note in notes.all())
@@ -389,11 +430,11 @@ def boxes(page, lab, folder):
         "from helpers.ui.prompt_box import PromptBox\n"
         "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\n"
         "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
-        "PromptBox(model, tokenizer, prompt=' = Lighthouse = \\n', base=base).show()",
+        "PromptBox(model, tokenizer, prompt=' = The lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]
     open_cells(page, lab, folder, cells)
-    run_all(page, 60)
+    run_all(page, 300)
     for box in (Box(page, 0), Box(page, 1)):
         assert not box.field("length").count(), "folded"
         box.press("Dials")
@@ -406,15 +447,16 @@ def test_the_prompt_box(page, boxes):
         assert box.button(name).is_disabled(), name
     box.press("Generate")
     first = box.wait_for_another_text()
-    assert first.startswith(" = Lighthouse =") and "seed 0" in box.status()
+    assert first.startswith(" = The lighthouse =") and "seed 0" in box.status()
     assert box.button("Regenerate").is_enabled() and box.button("Stop").is_disabled()
     picture(page, "prompt_box_1280")
-    assert scroll_bars(page) == []
+    assert page.locator(".jp-FileBrowser").is_visible(), "the side bar takes its share"
+    assert scroll_bars(page, within=".jp-OutputArea-output") == []
     picture(other.widget, "prompt_box_empty")
 
     box.press("Regenerate")
     second = box.wait_for_another_text()
-    assert second.startswith(" = Lighthouse =") and second != first and "seed 1" in box.status()
+    assert second.startswith(" = The lighthouse =") and second != first and "seed 1" in box.status()
 
     box.set("length", 300)
     box.press("Generate")
@@ -490,17 +532,64 @@ def test_the_prompt_box(page, boxes):
     assert not page.get_by_text("Error displaying widget").count()
 
 
-def scroll_bars(page):
-    """What in the outputs is larger than its place and scrolls."""
+def scroll_bars(page, directions="xy", within=".jp-Notebook"):
+    """What in the notebook is larger than its place and scrolls in one of the directions."""
     return page.evaluate(
-        """() => [...document.querySelectorAll('.jp-OutputArea-output *')].filter(part => {
+        """([directions, within]) => [...document.querySelectorAll(within + ' *')].filter(part => {
             const style = getComputedStyle(part)
             const wide = part.scrollWidth > part.clientWidth + 1
             const high = part.scrollHeight > part.clientHeight + 1
-            return wide && ['auto', 'scroll'].includes(style.overflowX)
-                || high && ['auto', 'scroll'].includes(style.overflowY)
-        }).map(part => part.className)"""
+            const scrolls = overflow => ['auto', 'scroll'].includes(overflow)
+            return directions.includes('x') && wide && scrolls(style.overflowX)
+                || directions.includes('y') && high && scrolls(style.overflowY)
+        }).map(part => part.className + ': ' + part.innerText.slice(0, 80))""",
+        [directions, within],
     )
+
+
+# Of each text and each control in a part of a page that is weaker than 4.5 to 1 (the least by
+# https://www.w3.org/TR/WCAG21/#contrast-minimum): its contrast, and what it says.
+WEAK = """part => {
+    const numbers = color => color.match(/[\\d.]+/g).map(Number)
+    const mixed = (top, share, below) => below.map((one, i) => top[i] * share + one * (1 - share))
+    const over = (color, below) => mixed(numbers(color), numbers(color)[3] ?? 1, below)
+    const light = color => color.map(one => one / 255).map(
+        one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4
+    ).reduce((sum, one, i) => sum + one * [0.2126, 0.7152, 0.0722][i], 0.05)
+    const contrast = element => {
+        const line = [], faded = []
+        for (let one = element; one; one = one.parentElement) line.unshift(getComputedStyle(one))
+        let back = [255, 255, 255]
+        for (const style of line) {
+            if (style.opacity < 1) faded.unshift([+style.opacity, back])
+            back = over(style.backgroundColor, back)
+        }
+        let front = over(line.at(-1).color, back)
+        for (const [share, below] of faded)
+            [front, back] = [mixed(front, share, below), mixed(back, share, below)]
+        const [less, more] = [light(front), light(back)].sort((one, other) => one - other)
+        return more / less
+    }
+    const says = element => element.value?.trim() || [...element.childNodes].filter(
+        node => node.nodeType === 3).map(node => node.data.trim()).join('')
+    return [...part.querySelectorAll('*')].filter(
+        element => element.offsetParent && says(element) && contrast(element) < 4.5
+    ).map(element => `${contrast(element).toFixed(2)} ${says(element)}`)
+}"""
+
+
+def test_the_text_of_the_prompt_box_stands_out_in_both_themes(page, boxes):
+    """Each shade of a token, and what is greyed."""
+    box, other = boxes
+    box.set("temperature", 0.5)  # so that many tokens are likely, and some are not
+    box.press("Generate")
+    box.wait_for_another_text()
+    for part in (box.widget, other.widget):
+        assert part.evaluate(WEAK) == []
+    with dark_theme(page):
+        picture(page, "prompt_box_dark")
+        for part in (box.widget, other.widget):
+            assert part.evaluate(WEAK) == []
 
 
 def test_the_growing_text_is_on_screen_at_800(page, boxes):

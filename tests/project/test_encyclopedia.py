@@ -53,8 +53,11 @@ def test_there_are_enough():
 @pytest.mark.parametrize("file", ARTICLES, ids=lambda file: file.stem)
 def test_an_article_has_the_form(file):
     text = file.read_text(encoding="utf-8")
-    assert re.match(r"# [A-Z][\w ]+\n\n", text)
-    assert file.stem == text[2 : text.index("\n")].lower().replace(" ", "_")
+    title, first = re.match(r"# ([A-Z][\w ]+)\n\n(.+)", text).groups()
+    name = title.removeprefix("The ")
+    assert file.stem == name.lower().replace(" ", "_")
+    # A title has its noun as the text has it: `The fox` over `The fox is`, else `Bread`.
+    assert re.match(rf"(The|An?) {name}\b" if name != title else rf"{title}\b", first)
     assert 140 <= words(file) <= 190
     found = re.findall(r"^## (.+)", text, re.M)
     assert 2 <= len(found) <= 3 and set(found) <= SECTIONS and len(set(found)) == len(found)

@@ -244,7 +244,7 @@ def save_until(moment: int, monkeypatch, folder: Path) -> None:
         save(folder, "new")
 
 
-@pytest.mark.parametrize("moment", range(1, 16))
+@pytest.mark.parametrize("moment", range(1, 17))
 @pytest.mark.parametrize("first", [True, False])
 def test_a_kill_at_any_moment_leaves_a_whole_model(tmp_path, monkeypatch, moment, first):
     folder, previous = tmp_path / "model", tmp_path / "model.previous"
@@ -294,7 +294,7 @@ def test_a_mount_point_keeps_its_place_and_the_old_model_within_it(volume):
     ]
 
 
-@pytest.mark.parametrize("moment", range(1, 24))
+@pytest.mark.parametrize("moment", range(1, 25))
 def test_a_kill_while_a_mount_point_is_filled_leaves_no_mixture(volume, monkeypatch, moment):
     for text in ("oldest", "old"):
         save(volume, text)

@@ -102,17 +102,21 @@ def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, bloc
 def test_prompt_writes_rewrites_and_leaves(trained):
     arguments = ("prompt", "--max-new-tokens", "20")
     result = run(
-        *arguments, home=trained[0], typed=" = Lighthouse =\n\n = Bridge =\n:q\nnever read\n"
+        *arguments,
+        home=trained[0],
+        typed=" = The lighthouse =\n\n = The bridge =\n:q\nnever read\n",
     )
     assert result.returncode == 0, result.stderr
     texts = result.stdout.split("prompt> ")[1:]
     assert len(texts) == 4
     first, again, other, _ = texts
-    assert first.startswith(again[:15]) and first.startswith(" = Lighthouse =")
+    assert first.startswith(again[:15]) and first.startswith(" = The lighthouse =")
     assert first.split("[seed")[0] != again.split("[seed")[0]
-    assert other.startswith(" = Bridge =")
+    assert other.startswith(" = The bridge =")
     assert (
-        run(*arguments, home=trained[0], typed=" = Lighthouse =\n:q\n").stdout.split("prompt> ")[1]
+        run(*arguments, home=trained[0], typed=" = The lighthouse =\n:q\n").stdout.split(
+            "prompt> "
+        )[1]
         == first
     )
     assert "never read" not in result.stdout

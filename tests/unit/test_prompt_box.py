@@ -1,6 +1,5 @@
 """The prompt box without a browser: every button, what must never break, and 200 random games."""
 
-import functools
 import html
 import json
 import os
@@ -8,14 +7,12 @@ import re
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from transformers import AutoTokenizer
 
 from helpers import generation, profiles
 from helpers.generation import Sampling
@@ -23,6 +20,7 @@ from helpers.runtime.errors import TutorialError
 from helpers.ui import completion, prompt_box, worker
 from tests.benchmarks.generation import measure
 from tests.conftest import new_micro_model
+from tests.instant import TOKENIZER, Instant
 
 NASTY = "<script>alert(1)</script> & <img src=x onerror=alert(1)> &lt;b&gt; **bold** `code` $x^2$"
 
@@ -881,34 +879,6 @@ class Playing(RuleBasedStateMachine):
             assert box.stop.disabled and not box.generate.disabled
 
 
-class Instant:
-    """A model that takes no time: what follows depends on the last token alone, or is the end."""
-
-    config, device = new_micro_model().config, torch.device("cpu")
-    steps = 10**9  # until somebody interrupts
-
-    def __init__(self, seed):
-        self.table = 3 * torch.randn(64, 4096, generator=torch.Generator().manual_seed(seed))
-
-    def __call__(self, input_ids, past_key_values, use_cache):
-        Instant.steps -= 1
-        if Instant.steps < 0:
-            raise KeyboardInterrupt
-        logits = self.table[input_ids[:, -1:] % 64]  # (1, 1, vocab)
-        return SimpleNamespace(logits=logits, past_key_values=None)
-
-
-class Remembering:
-    """A tokenizer that encodes a text only once: a megabyte takes it half a second."""
-
-    def __init__(self, tokenizer):
-        self.decode, self.encode = tokenizer.decode, functools.cache(tokenizer.__call__)
-
-    def __call__(self, text, **options):
-        return self.encode(text, **options)
-
-
-TOKENIZER = Remembering(AutoTokenizer.from_pretrained(profiles.BUNDLED / "model"))
 SPARE = [
     prompt_box.PromptBox(Instant(0), TOKENIZER, prompt="Once", base=Instant(1)) for _ in range(4)
 ]

@@ -10,6 +10,7 @@ from helpers import sharing
 from helpers.profiles import GPT2
 from helpers.runtime import saving
 from helpers.runtime.errors import TutorialError
+from helpers.runtime.files import write_json
 from tests.hub import TOKEN, Hub
 from tests.unit.test_hub import FIELDS, python
 
@@ -43,8 +44,8 @@ def folder(tmp_path, micro_model, tokenizer):
     path = tmp_path / "mine"
     tokenizer.save_pretrained(path)
     micro_model.save_pretrained(path)
-    saving.write_json(path / saving.SUMMARY, SUMMARY)
-    saving.write_json(path / saving.SETTINGS, {"block_size": 512, "text": ["/home/ann/diary.txt"]})
+    write_json(path / saving.SUMMARY, SUMMARY)
+    write_json(path / saving.SETTINGS, {"block_size": 512, "text": ["/home/ann/diary.txt"]})
     return path
 
 
@@ -58,7 +59,7 @@ def test_a_card_says_what_the_summary_and_its_maker_know(folder):
                  "3,210 tokens", "12.35, and 99.88 before", "Block 512, stride 512"):  # fmt: skip
         assert told in text
     assert "ann_miller" not in text, "the names of one's files are nobody's business"
-    saving.write_json(folder / saving.SUMMARY, SUMMARY | {"model": "bundled GPT-2"})
+    write_json(folder / saving.SUMMARY, SUMMARY | {"model": "bundled GPT-2"})
     assert "base_model" not in sharing.model_card(folder, ABOUT)
 
 
