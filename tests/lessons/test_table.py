@@ -45,7 +45,7 @@ def test_a_new_lesson_is_its_notebook_its_exercises_and_a_line(tmp_path):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=skipped)
     for file in ("README.md", "conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / file, tmp_path / file)
-    number = f"{len(LESSONS) + 1:02}"
+    number = f"{int(LESSONS[-1].number) + 1:02}"
     exercises = tmp_path / "helpers" / "bundled" / "exercises"
     shutil.copy(exercises / "02.md", exercises / f"{number}.md")
     again = (NOTEBOOKS / "02_explore_dataset.ipynb").read_text(encoding="utf-8")
