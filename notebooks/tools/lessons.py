@@ -50,7 +50,7 @@ LESSONS = (
            "load WikiText-2, and say what its rows, splits and odd signs are",
            "in which you look at the text before any model does"),
     Lesson("03_tokenize", "Tokenize", "Tokenize",
-           "explain byte-level BPE, and why packing beats padding",
+           "explain byte-level BPE, and count what packing saves over padding",
            "in which you see what the text looks like to the model"),
     Lesson("04_load_model", "Load", "Load the model",
            "name GPT-2's parts and count them, and compute its loss by hand",

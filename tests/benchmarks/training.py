@@ -3,6 +3,7 @@ and batch, in turn.
 
     python -m tests.benchmarks.training [--model gpt2|tiny] [--steps N] [--rounds N] [--json]
     python -m tests.benchmarks.training --quality    what is traded: validation losses of `tiny`
+    python -m tests.benchmarks.training --chance     lesson 05's run again, each time another seed
 
 `ours`      `training.train` with everything on: schedule, clipping, logging, live plot, stops
 `stock`     `Trainer` with the library's defaults on packed blocks, as in Hugging Face's run_clm.py
@@ -44,9 +45,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--chance", action="store_true")
     options = parser.parse_args()
     if options.quality:
         return quality()
+    if options.chance:
+        return chance()
     steps = options.steps or (30 if options.model == "tiny" else 4)
     if options.one:
         return print(json.dumps(measure(options.one, options.model, steps)))
@@ -194,6 +198,33 @@ def quality(seeds=(1, 2, 3)) -> None:
             ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items()),
             flush=True,
         )
+
+
+def chance(seeds=(1, 2, 3, 4, 5)) -> None:
+    """The validation losses of lesson 05's run on `tiny` with several seeds, and how far apart two
+    of them lie at each validation.
+    """
+    from transformers import TrainerCallback
+
+    from helpers import data, loading, profiles, training
+
+    class Losses(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            self.found = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+
+    runs = []
+    for seed in seeds:
+        profile = replace(profiles.choose("tiny"), seed=seed)
+        model, tokenizer = loading.load_base(profile)
+        streams, losses = data.prepare(profile, tokenizer), Losses()
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["GPT2_TUTORIAL_HOME"] = folder
+            training.train(model, tokenizer, *streams, profile, Path(folder) / "out", [losses])
+        runs.append(losses.found)
+        rise = f"the last is {losses.found[-1] - min(losses.found):.4f} above the best"
+        print(f"seed {seed}:", ", ".join(f"{loss:.4f}" for loss in losses.found), rise, flush=True)
+    apart = [max(losses) - min(losses) for losses in zip(*runs, strict=True)]
+    print("farthest apart:", ", ".join(f"{nats:.4f}" for nats in apart))
 
 
 def watcher():
