@@ -137,7 +137,7 @@ def execute(edition: Path, folder: Path, endpoint: str, **environment: str) -> s
     notebook.cells.insert(0, nbformat.v4.new_code_cell(BARE))
     where = {"metadata": {"path": str(folder / "vm")}}
     client = NotebookClient(
-        notebook, timeout=300, resources=where, extra_arguments=["--log-level=ERROR"]
+        notebook, timeout=600, resources=where, extra_arguments=["--log-level=ERROR"]
     )
     client.execute(env={**outside, **ours, **environment})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
