@@ -26,7 +26,6 @@ autodoc_mock_imports = [
     "safetensors", "tokenizers", "torch", "tqdm", "transformers",
 ]  # fmt: skip
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
 add_module_names = False
 
 # --- looks ---
@@ -36,11 +35,13 @@ html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses for files on disk
 html_permalinks_icon = "#"
+html_context = {"default_mode": "auto"}  # dark or light as the system is, until you choose
 html_theme_options = {
     "show_navbar_depth": 1,
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the search field is in the sidebar
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }

@@ -217,11 +217,11 @@ def api_pages() -> dict[str, str]:
     rows = [f"| [{name}]({name}.md) | {summary(HELPERS / f'{name}.py')} |" for name in taught()]
     for page, title, folder in OTHERS:
         rows.append(f"| [{page}]({page}.md) | {title}: {summary(HELPERS / folder / '__init__.py')} |")
-    pages = {f"{name}.md": module_page(f"`{name}`", [name]) for name in taught()}
+    pages = {f"{name}.md": module_page(name, [name]) for name in taught()}
     for page, title, folder in OTHERS:
         modules = sorted(path.stem for path in (HELPERS / folder).glob("*.py"))
         names = [f"{folder}.{name}" for name in modules if name != "__init__"]
-        pages[f"{page}.md"] = module_page(f"`{page}`: {title.lower()}", names)
+        pages[f"{page}.md"] = module_page(f"{page}: {title.lower()}", names)
     text = (HERE / "api.md").read_text(encoding="utf-8")
     order = [*taught(), *(page for page, *_ in OTHERS)]
     pages["index.md"] = text.format(table="\n".join(rows), pages="\n".join(order))
