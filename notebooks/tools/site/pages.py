@@ -26,8 +26,7 @@ PAGES = {
     "helpers/bundled/encyclopedia/README.md": "encyclopedia.md",
     **{f"notebooks/{lesson.file.name}": lesson.file.name for lesson in LESSONS},
 }
-# Of the modules that no lesson teaches: the page's name, its title, and the folder.
-OTHERS = (("runtime", "What only runs", "runtime"), ("ui", "What you click", "ui"))
+OTHERS = ("runtime", "ui")  # folders of the modules that no lesson teaches: a page for each
 
 
 def write_pages(folder: Path) -> None:
@@ -189,10 +188,11 @@ def description(cell: NotebookNode, after: NotebookNode | None) -> str:
 
 def home_parts() -> dict[str, str]:
     """What the home page takes from `LESSONS`."""
+    places = [f"{lesson.number} · {lesson.name} <{lesson.stem}>" for lesson in LESSONS]
     return {
         "table": linked(readme_tables()["lessons"], Path()),
         "first": LESSONS[0].file.name,
-        "pages": "\n".join(f"{lesson.number} · {lesson.name} <{lesson.stem}>" for lesson in LESSONS),
+        "pages": "\n".join(places),
     }
 
 
@@ -214,16 +214,18 @@ def summary(file: Path) -> str:
 
 def api_pages() -> dict[str, str]:
     """The pages of the helpers: one for each taught module, one for each folder of the others."""
-    rows = [f"| [{name}]({name}.md) | {summary(HELPERS / f'{name}.py')} |" for name in taught()]
-    for page, title, folder in OTHERS:
-        rows.append(f"| [{page}]({page}.md) | {title}: {summary(HELPERS / folder / '__init__.py')} |")
+    files = [HELPERS / f"{name}.py" for name in taught()]
     pages = {f"{name}.md": module_page(name, [name]) for name in taught()}
-    for page, title, folder in OTHERS:
-        modules = sorted(path.stem for path in (HELPERS / folder).glob("*.py"))
-        names = [f"{folder}.{name}" for name in modules if name != "__init__"]
-        pages[f"{page}.md"] = module_page(f"{page}: {title.lower()}", names)
+    for name in OTHERS:
+        files.append(HELPERS / name / "__init__.py")
+        modules = sorted(path.stem for path in (HELPERS / name).glob("[!_]*.py"))
+        pages[f"{name}.md"] = module_page(name, [f"{name}.{module}" for module in modules])
+    order = [*taught(), *OTHERS]
+    rows = [
+        f"| [{name}]({name}.md) | {summary(file)} |"
+        for name, file in zip(order, files, strict=True)
+    ]
     text = (HERE / "api.md").read_text(encoding="utf-8")
-    order = [*taught(), *(page for page, *_ in OTHERS)]
     pages["index.md"] = text.format(table="\n".join(rows), pages="\n".join(order))
     return pages
 
