@@ -21,14 +21,20 @@ HERE = Path(__file__).resolve().parent
 
 
 def build(folder: Path) -> int:
-    """Build the site in `folder`, in place of what was there; gives Sphinx's exit code."""
-    with tempfile.TemporaryDirectory() as scratch:
-        source, doctrees = Path(scratch, "source"), Path(scratch, "doctrees")
+    """Build the site in `folder`, in place of what was there; gives Sphinx's exit code.
+
+    Where Sphinx finds something wrong, `folder` stays as it was.
+    """
+    with tempfile.TemporaryDirectory() as scratch:  # myst-nb writes beside the pages, too
+        source, pages = Path(scratch, "source"), Path(scratch, "pages")
         write_pages(source)
-        shutil.rmtree(folder, ignore_errors=True)
         strict = ["-W", "--keep-going", "-q"]
-        paths = ["-c", HERE, "-d", doctrees, source, folder]
-        return sphinx([*strict, "-b", "html", *map(str, paths)])
+        paths = ["-c", HERE, "-d", Path(scratch, "doctrees"), source, pages]
+        code = sphinx([*strict, "-b", "html", *map(str, paths)])
+        if not code:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(pages, folder, ignore=shutil.ignore_patterns("*macros.html"))
+    return code
 
 
 def main() -> int:

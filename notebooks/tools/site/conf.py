@@ -33,6 +33,7 @@ html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
+html_use_index = html_domain_indices = False
 html_show_search_summary = False  # it would fetch pages, which a browser refuses for files on disk
 html_permalinks_icon = "#"
 html_context = {"default_mode": "auto"}  # dark or light as the system is, until you choose
