@@ -1,7 +1,7 @@
 """The site, opened from the disk without a connection: `make test-site`.
 
 `make test` leaves it out, since what makes the site is not in requirements.txt; what is written for
-Sphinx is tested in tests/project/test_site.py. Screenshots go to the folder named by `SCREENSHOTS`,
+Sphinx is tested in tests/project/test_pages.py. Screenshots go to the folder named by `SCREENSHOTS`,
 where it is set.
 """
 
@@ -163,6 +163,18 @@ def test_at_400_pixels_nothing_scrolls_sideways_but_code(open_page, pages, site)
         if found := page.evaluate(TOO_WIDE):
             wide[file.relative_to(site).as_posix()] = found
     assert wide == {}
+
+
+def test_at_1280_pixels_no_line_of_a_lesson_scrolls_sideways(open_page):
+    page = open_page("index")
+    for lesson in LESSONS:
+        page.goto(page.url.rpartition("/")[0] + f"/{lesson.stem}.html")
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".cell pre")]
+                .filter(one => one.scrollWidth > one.clientWidth + 1)
+                .map(one => one.textContent.slice(0, 60))"""
+        )
+        assert cut == [], lesson.stem
 
 
 def test_the_first_screen_says_what_it_is_for(open_page):

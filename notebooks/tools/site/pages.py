@@ -115,7 +115,7 @@ def lesson_page(lesson: Lesson) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = linked(cell.source, Path("notebooks"))
             continue
-        cell.outputs = [shown(output) for output in cell.outputs]
+        cell.outputs = [shown(output) for output in cell.outputs if not is_empty(output)]
         if any("image/png" in output.get("data", {}) for output in cell.outputs):
             cell.metadata["mystnb"] = {"image": {"alt": description(cell, after)}}
     title, _, rest = cells[0].source.partition("\n")
@@ -158,6 +158,12 @@ def page_of(dotted: str) -> dict[str, str]:
 
 
 WIDGET = re.compile(r'<i class="note">\(No (.+?) here\? Run &gt; Run All Cells\.\)</i>')
+
+
+def is_empty(output: NotebookNode) -> bool:
+    """Whether it is all that is stored of a widget: nothing."""
+    data = output.get("data", {})
+    return set(data) == {"text/plain"} and not "".join(data["text/plain"]).strip()
 
 
 def shown(output: NotebookNode) -> NotebookNode:
