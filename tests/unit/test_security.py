@@ -19,6 +19,8 @@ from helpers.runtime.errors import TutorialError
 from helpers.runtime.texts import read_texts
 from helpers.ui import completion, explore
 from tests.conftest import new_micro_model
+from tests.hub import Hub
+from tests.unit.test_hub import helpers
 from tests.unit.test_training import Killed, StopAt, kill
 
 NASTY = "<script>alert(1)</script> & <img src=x onerror=alert(1)> \" ' &lt;b&gt;</div>"
@@ -143,3 +145,19 @@ def test_a_name_within_an_archive_is_no_path(tmp_path):
     assert gzip.decompress(file.read_bytes()) == text
     assert read_texts([str(file)]).documents == [text.decode()]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_no_token_is_printed_or_saved(tmp_path, proxy):
+    """What fails is told in words, and whoever shows them to others gives nothing away."""
+    token, password = "hf_" + "q" * 34, "pass" + "word9"
+    address = f"me:{password}@127.0.0.1:9"
+    through = {"NO_PROXY": "", "HTTP_PROXY": f"http://{address}"} if proxy else {}
+    where = {"hf_home": tmp_path / "hf", "home": tmp_path / "home", "HF_TOKEN": token}
+    with Hub(tmp_path / "hub", fault="refuse") as hub:
+        done = helpers("download", endpoint=hub.url, **where, **through)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "could not be fetched" in said, said
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    written = b"".join(path.read_bytes() for path in files).decode("utf-8", "replace")
+    assert not [secret for secret in (token, password) if secret in said + written]
