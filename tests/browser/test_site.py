@@ -212,6 +212,7 @@ def test_dark_and_light(open_page):
     page = open_page("06_generate", scheme="dark")  # as the system has it
     assert brightness(page) < 60
     page.locator("button.theme-switch-button >> visible=true").first.click()
+    page.locator(".theme-change-button >> visible=true").get_by_text("Light").click()
     page.wait_for_function("document.documentElement.dataset.theme == 'light'")
     page.wait_for_timeout(500)  # the colours fade
     assert brightness(page) > 200

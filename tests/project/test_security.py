@@ -21,7 +21,8 @@ LESSONS = sorted(ROOT.glob("notebooks/*.ipynb"))
 # They run what they read, or write files where an archive says.
 BANNED = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve",
-    "zipfile", "tarfile", "unpack_archive", "read_pickle", "allow_pickle", "trust_remote_code",
+    "tarfile", "extract", "extractall", "unpack_archive",
+    "read_pickle", "allow_pickle", "trust_remote_code",
 }  # fmt: skip
 SECRET = re.compile(
     r"\bhf_[A-Za-z]{30,}|\bgh[pousr]_\w{30,}|\bgithub_pat_\w{30,}|\bsk-[\w-]{20,}|\bAKIA[A-Z0-9]{16}\b"
@@ -56,11 +57,13 @@ def test_nothing_runs_what_it_reads(path):
 @pytest.mark.parametrize(
     ("code", "bad"),
     [
-        ("import pickle", True), ("from pickle import loads", True), ("import zipfile", True),
+        ("import pickle", True), ("from pickle import loads", True),
+        ("zipfile.ZipFile(f).extractall()", True),
         ("torch.load(f)", True), ("torch.load(f, weights_only=False)", True),
         ("numpy.load(f, allow_pickle=True)", True), ("pandas.read_pickle(f)", True),
         ("shutil.unpack_archive(f)", True), ("g(trust_remote_code=True)", True),
-        ("torch.load(f, weights_only=True)", False), ("gzip.decompress(data)", False),
+        ("torch.load(f, weights_only=True)", False), ("zipfile.ZipFile(f).testzip()", False),
+        ("gzip.decompress(data)", False),
         ("numpy.load(f, allow_pickle=False)", False),
     ],
 )  # fmt: skip

@@ -27,6 +27,7 @@ autodoc_mock_imports = [
 ]  # fmt: skip
 autodoc_member_order = "bysource"
 add_module_names = False
+viewcode_follow_imported_members = False  # else a decorator's library gets a page of source
 
 # --- looks ---
 html_theme = "sphinx_book_theme"
