@@ -7,7 +7,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help lab run check test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
-.PHONY: style
+.PHONY: style site test-site
 
 help:
 	@echo "make lab        set up, and open JupyterLab at lesson 1"
@@ -20,6 +20,8 @@ help:
 	@echo "make notebooks  re-execute the lessons in place and store clean outputs"
 	@echo "make colab      make the one-file editions for Google Colab anew"
 	@echo "make test-colab test them with Colab's versions of the packages"
+	@echo "make site       the lessons as a web site, in runs/site; nothing is executed"
+	@echo "make test-site  make it, and look at it in a browser"
 	@echo "make clean      remove what these made; your fine_tuned_gpt2 stays"
 
 # Runs once, and again whenever requirements.txt changes.
@@ -70,6 +72,20 @@ colab: .venv/installed
 test-colab: .venv-colab/installed
 	.venv-colab/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" $(WORKERS) tests/lessons/test_colab.py
 
+SITE := notebooks/tools/site
+.venv-site/installed: $(SITE)/requirements.txt
+	$(PYTHON) -m venv .venv-site
+	.venv-site/$(PROGRAMS)/python $(PIP_INSTALL) -r $(SITE)/requirements.txt
+	@touch $@
+
+site: .venv-site/installed
+	.venv-site/$(PROGRAMS)/python -m notebooks.tools.site
+
+# Without tests/conftest.py, which needs torch.
+test-site: .venv-site/installed
+	.venv-site/$(PROGRAMS)/python -m pytest -o addopts="-p no:cacheprovider" --confcutdir tests/browser \
+		tests/browser/test_site.py
+
 clean:
-	rm -rf .venv .venv-minimum .venv-newest .venv-colab runs checkpoints .pytest_cache .ruff_cache
+	rm -rf .venv .venv-minimum .venv-newest .venv-colab .venv-site runs checkpoints .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

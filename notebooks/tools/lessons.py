@@ -44,10 +44,10 @@ class Lesson:
 
 LESSONS = (
     Lesson("01_install", "Install", "Install",
-           "check a machine, choose a profile, and get a first sentence from a model",
+           "get a first sentence from a model, teach it another, and choose a profile",
            "in which you check your machine", gpu=True),
     Lesson("02_explore_dataset", "Explore", "Explore the dataset",
-           "load WikiText-2, and say what its rows, splits and odd signs are",
+           "read WikiText-2, undo its odd signs, and write with a model that only counts",
            "in which you look at the text before any model does"),
     Lesson("03_tokenize", "Tokenize", "Tokenize",
            "explain byte-level BPE, and count what packing saves over padding",

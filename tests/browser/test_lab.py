@@ -16,17 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import CHROMIUM
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LESSONS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MAKE_LAB = re.search(r"/jupyter lab (.+)", MAKEFILE)[1].split()
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 
 if not CHROMIUM and not os.environ.get("CI"):  # on CI a missing browser is a failure
     pytest.skip(
@@ -82,17 +77,6 @@ def lab(folder):
     yield address
     server.terminate()
     server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "CI must install Chromium: see .ci/run"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
