@@ -69,7 +69,7 @@ LESSONS = (
            "in which the model learns from your own files", gpu=True),
     Lesson("10_scale_and_share", "Scale and share", "Scale and share",
            "work out what a training takes, divide it among processes, and publish a model",
-           "in which your model outgrows your machine, and meets other people"),
+           "in which your model meets other people"),
 )  # fmt: skip
 
 

@@ -98,4 +98,6 @@ def test_a_model_goes_to_the_hub_and_comes_back(folder, tmp_path, micro_model, t
     assert created.get("visibility") == "private" or created["private"] is True  # before 2.0
     assert sorted(file.name for file in there.iterdir()) == sharing.to_upload(folder)
     assert not {saving.SETTINGS, saving.SUMMARY} & {file.name for file in there.iterdir()}
-    assert TOKEN not in "".join(file.read_text(errors="replace") for file in there.iterdir())
+    assert TOKEN not in "".join(
+        file.read_text(encoding="utf-8", errors="replace") for file in there.iterdir()
+    )
