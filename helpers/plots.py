@@ -85,13 +85,11 @@ def plot_losses(history: list[dict]) -> None:
     show()
 
 
-def learning_curve(sizes: list[int], scores: list[float], before: float, unit: str) -> None:
+def learning_curve(sizes: list[int], scores: list[float], unit: str) -> None:
     """Show how `scores` on held-out text fall with the `sizes` of the training text, in `unit`."""
     axes = new_axes("How much text is enough?", unit, "perplexity on held-out text")
-    axes.plot(sizes, scores, color=BLUE, marker="o", label="after training")
-    axes.axhline(before, color=RED, linestyle="--", label="before training")
+    axes.plot(sizes, scores, color=BLUE, marker="o")
     axes.set(ylim=(0, None), xticks=[0, *sizes])
-    axes.legend(frameon=False)
     show()
 
 

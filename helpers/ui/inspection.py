@@ -49,9 +49,9 @@ def warnings(training: list[str], validation: list[str], rows: int, batch: int) 
     if both := {*training} & {*validation}:
         yield f"{len(both):,} documents are in both parts: validation flatters; remove the doubles"
     if odd := ODD.findall(whole):
-        yield f"{len(odd):,} control or lost characters, such as {odd[0]!r}; clean the file"
+        yield f"control or lost characters: {len(odd):,}, such as {odd[0]!r}; clean the file"
     if misread := _MISREAD.findall(whole):
-        yield f"{len(misread):,} signs of a wrong encoding, such as {misread[0]!r}; save as UTF-8"
+        yield f"signs of a wrong encoding: {len(misread):,}, such as {misread[0]!r}; save as UTF-8"
     [(sign, often)] = Counter(whole).most_common(1)
     if 2 * often > len(whole):
         yield f"{often:,} of {len(whole):,} characters are {sign!r}; look into the file"

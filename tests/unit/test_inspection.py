@@ -60,9 +60,9 @@ def test_no_model_is_loaded(monkeypatch):
     [
         (GOOD[:20] * 3, [], "40 of 60 lines repeat an earlier one"),
         (GOOD, GOOD[:2], "2 documents are in both parts"),
-        ([*GOOD, "a\x07b"], [], r"1 control or lost characters, such as '\x07'"),
-        ([*GOOD, "caf\ufffd"], [], "1 control or lost characters"),
-        ([*GOOD, "cafÃ© and donâ€™t"], [], "2 signs of a wrong encoding, such as 'Ã©'"),
+        ([*GOOD, "a\x07b"], [], r"control or lost characters: 1, such as '\x07'"),
+        ([*GOOD, "caf\ufffd"], [], "control or lost characters: 1"),
+        ([*GOOD, "cafÃ© and donâ€™t"], [], "signs of a wrong encoding: 2, such as 'Ã©'"),
         (["Contents " + "." * 80], [], "80 of 89 characters are '.'"),
     ],
 )

@@ -220,13 +220,12 @@ def test_a_heat_map_names_its_rows_and_columns():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("seen", "seeing")
 
 
-def test_a_learning_curve_shows_the_scores_and_the_one_before(monkeypatch):
+def test_a_learning_curve_shows_the_scores(monkeypatch):
     monkeypatch.setattr(plots, "show", lambda: None)
-    plots.learning_curve([23, 46], [40.2, 31.9], 120.5, "entries")
+    plots.learning_curve([23, 46], [40.2, 31.9], "entries")
     axes = plots.plt.gca()
-    curve, before = axes.get_lines()
+    [curve] = axes.get_lines()
     assert (list(curve.get_xdata()), list(curve.get_ydata())) == ([23, 46], [40.2, 31.9])
-    assert list(before.get_ydata()) == [120.5, 120.5]
     assert axes.get_ylim()[0] == 0 and axes.get_xlabel() == "entries"
 
 
