@@ -39,7 +39,7 @@ def pytest_configure(config):
 # Lessons, modules and tests that take seconds, the longest first. `make check` leaves them out.
 SLOW = (
     "test_lab test_colab test_hub test_cli test_processes test_training "
-    "05_fine_tune 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
+    "05_fine_tune 09_lora 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
     "01_install 02_explore_dataset "
     "test_verify test_prompt_box test_exercises test_table test_pretrain test_deprecations "
     "test_fake_cuda test_the_model_card_states_what_the_model_reaches "

@@ -67,6 +67,9 @@ LESSONS = (
     Lesson("08_your_own_text", "Your own text", "Your own text",
            "make documents of your files, look at them, and train a model that writes such texts",
            "in which the model learns from your own files", gpu=True),
+    Lesson("09_lora", "LoRA", "LoRA",
+           "train 3% as many numbers, say what that saves and costs, and switch adapters",
+           "in which a model learns while its weights stay", gpu=True),
 )  # fmt: skip
 
 
