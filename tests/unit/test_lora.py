@@ -1,18 +1,20 @@
 """Adapters: equal to the arithmetic, trained and kept as models are, merged, and switched."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from helpers import loading, lora, profiles, training
+from helpers import loading, lora, loss, profiles, training
 from helpers.generation import Sampling, generate
 from helpers.runtime import hardware, hub, saving
 from helpers.runtime.errors import TutorialError
-from tests.conftest import new_micro_model
+from tests.conftest import ROOT, new_micro_model
 from tests.unit.test_training import Killed, StopAt, kill
 
 IDS = torch.arange(1, 33).reshape(2, 16)  # (rows, length)
@@ -239,3 +241,20 @@ def test_an_adapter_takes_less_memory_than_a_training_of_all_weights(monkeypatch
     profile.lora = 768
     with pytest.raises(TutorialError, match="weights x 4 bytes and 113,246,208 parameters x 16"):
         hardware.check_memory(profile)
+
+
+def test_the_story_is_that_of_lesson_07():
+    lesson = (ROOT / "notebooks" / "07_evaluate.ipynb").read_text(encoding="utf-8")
+    cells = ["".join(cell["source"]) for cell in json.loads(lesson)["cells"]]
+    [story] = [found[1] for cell in cells if (found := re.search(r'"""("You .+?)"""', cell, re.S))]
+    kept = (profiles.BUNDLED / "otter_story.txt").read_text(encoding="utf-8")
+    assert kept.split() == story.split()
+
+
+def test_nats_gained_is_a_difference_of_sums_over_the_tokens():
+    base, other, texts = new_micro_model(), new_micro_model(seed=1), [range(1, 50), range(60, 70)]
+    scores = [[loss.score(one, np.array(ids), 32, 16) for ids in texts] for one in (base, other)]
+    before, after = (sum(nats for nats, _ in found) for found in scores)
+    wanted = (before - after) / (48 + 9)
+    assert loss.nats_gained(base, other, texts, 32) == pytest.approx(wanted) != 0
+    assert loss.nats_gained(base, base, texts, 32) == 0
