@@ -62,7 +62,8 @@ LESSONS = (
            "sample with temperature, top-k and top-p, and play with the prompt box",
            "in which your model writes for you", gpu=True),
     Lesson("07_evaluate", "Evaluate", "Evaluate",
-           "say which perplexities compare, whether a gain is real, and what was memorised or forgotten",
+           "say which perplexities compare, whether a gain is real, and what was memorised or "
+           "forgotten",
            "in which you measure your model", gpu=True),
     Lesson("08_your_own_text", "Your own text", "Your own text",
            "make documents of your files, look at them, and train a model that writes such texts",
