@@ -40,7 +40,7 @@ def pytest_configure(config):
 SLOW = (
     "test_lab test_colab test_hub test_cli test_processes test_training "
     "10_scale_and_share "
-    "05_fine_tune 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
+    "05_fine_tune 09_lora 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
     "01_install 02_explore_dataset "
     "test_verify test_prompt_box test_exercises test_table test_pretrain test_deprecations "
     "test_sharing "

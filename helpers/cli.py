@@ -16,7 +16,7 @@ from helpers.runtime.texts import KINDS, listed, read_texts
 
 SAMPLE_PROMPT = " = The lighthouse = \n"
 DEFAULT = "default: %(default)s"  # argparse puts the value in
-WISHES = ("device", "precision", "model", "dataset", "column")  # of which `choose` makes a profile
+WISHES = ("device", "precision", "model", "dataset", "column", "lora")  # `choose` takes them
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,6 +83,7 @@ def _add_training(parser) -> None:
     number = functools.partial(_add_number, parser)
     number("--epochs", float, "passes over the data (default: 3)")
     number("--learning-rate", float, "its peak (default: 1e-3 for tiny, else 5e-5)")
+    number("--lora", int, "train an adapter of this rank, not the weights; its rate is ten times")
     number("--minutes", float, "time budget (default: 10 for gpt2 on a CPU, else none)")
     number("--batch-size", int, "rows a step (default: what suits the device)", "global_batch_size")
     add("--seed", metavar="N", type=int, help="default: 42")

@@ -12,7 +12,7 @@ from helpers.runtime import saving
 from helpers.runtime.compat import quiet
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.files import damaged
-from helpers.runtime.hub import not_fetched, reach_hub, read_config
+from helpers.runtime.hub import base_of, not_fetched, reach_hub, read_config
 
 
 def load_pretrained(
@@ -25,6 +25,8 @@ def load_pretrained(
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if base := base_of(Path(source)):
+        return _load_adapted(base, Path(source), device, dropout, attention)
     if saving.read_json(Path(source, "config.json")):
         read_config(str(source))  # only a GPT-2: others may not even fit the memory
     options = {"attn_implementation": attention, "dtype": torch.float32}
@@ -42,6 +44,30 @@ def load_pretrained(
     except Exception as error:  # a missing file and a lost connection raise a dozen types
         raise TutorialError(_why_not(source, error)) from error
     return fuse_activation(model).eval(), tokenizer
+
+
+def _load_adapted(base: str, folder: Path, *how):
+    """The base model with the adapter in `folder` merged into it, and its tokenizer."""
+    # Lesson 09 brings the first along.
+    from helpers import lora  # not on Colab
+    from helpers.runtime.checkpoints import digest_of_weights  # not on Colab
+
+    kept = (saving.read_json(folder / saving.SETTINGS) or {}).get("weights")
+    if kept and kept != digest_of_weights(Path(base)):
+        raise TutorialError(
+            f"{folder} is an adapter for weights that are no longer in {base}; train it again."
+        )
+    model, tokenizer = load_pretrained(base, *how)
+    try:
+        if damaged(folder):
+            raise ValueError("it is not as it was saved")
+        model = lora.merged(model, folder)
+    except TutorialError:
+        raise
+    except Exception as error:
+        raise TutorialError(_why_not(folder, error)) from error
+    model.name_or_path = str(folder)
+    return model, tokenizer
 
 
 def _why_not(source: str | Path, error: Exception) -> str:
@@ -87,8 +113,8 @@ def trained_on(name: str | Path | None = None) -> Profile:
     folder = model_folder(name)
     summary = saving.read_summary(folder) or {}
     settings = saving.read_json(folder / saving.SETTINGS) or {}
-    kind = summary.get("profile")
-    profile = choose(kind, "cpu", model=str(folder) if kind == "gpt2" else None)
+    kind, base = summary.get("profile"), base_of(folder) or str(folder)
+    profile = choose(kind, "cpu", model=base if kind == "gpt2" else None)
     names = settings.keys() & {"block_size", "column", "text", "validation"}
     kept = {name: settings[name] for name in names}
     return replace(profile, dataset=summary.get("dataset", profile.dataset), **kept)

@@ -1,7 +1,7 @@
 """The loss of a GPT-2, and perplexity done right (lesson 04)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -139,6 +139,17 @@ def evaluate(
         )
     total, count = score(model, ids, block, stride)
     return Evaluation(total / count, perplexity(total / count), count, block, stride or block)
+
+
+def nats_gained(base, model, texts: Iterable[np.ndarray], block: int) -> float:
+    """Nats a token by which `model` is better than `base` on `texts`: lesson 07's measure.
+
+    Each text is a stream (tokens,) and scored alone, in windows that move on by half a `block`.
+    """
+    totals = [[score(one, np.asarray(ids), block, block // 2) for ids in texts]
+              for one in (base, model)]  # fmt: skip
+    (before, tokens), (after, _) = (np.sum(found, axis=0) for found in totals)
+    return float((before - after) / tokens)
 
 
 def mixed_precision(profile: Profile) -> torch.autocast:

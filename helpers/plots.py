@@ -93,6 +93,16 @@ def learning_curve(sizes: list[int], scores: list[float], unit: str) -> None:
     show()
 
 
+def rate_curves(curves: dict[str, dict[float, float]]) -> None:
+    """Show the perplexity that each way of training reaches, by its learning rate."""
+    axes = new_axes("Perplexity by learning rate", "peak learning rate", "validation perplexity")
+    for (name, found), colour, mark in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
+        axes.plot(list(found), list(found.values()), color=colour, marker=mark, label=name)
+    axes.set(xscale="log", yscale="log")
+    axes.legend(frameon=False)
+    show()
+
+
 def losses_as_html(history: list[dict], steps: int) -> str:
     """The loss curves so far, of a run of so many `steps`, as an `<img>` tag."""
     figure = new_figure()

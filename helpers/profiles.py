@@ -22,6 +22,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 HAS_TINY = (BUNDLED / "model").is_dir()  # the one-file editions for Colab come without it
 OR_TINY = ", or choose the profile tiny, which needs none" if HAS_TINY else ""
 MODEL_FOLDER = "fine_tuned_gpt2"
+LORA_RATE = 10  # times the rate of full training: https://thinkingmachines.ai/blog/lora/
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Profile:
     warmup: float = 0.05  # the share of steps in which the learning rate climbs to its peak
     weight_decay: float = 0.01
     seed: int = 42
+    lora: int | None = None  # the rank of an adapter to train; None: train all weights
     attention: str = "sdpa"  # PyTorch's fused attention, or "eager", step by step
     compile: bool = False  # torch.compile: it takes its time first, and won none on a CPU
     shard: bool = False  # several processes divide weights, gradients and AdamW's means (FSDP)
@@ -62,7 +64,8 @@ class Profile:
         compiled = ", compiled" if self.compile else ""
         speed = f"{self.device}, {self.precision}, {self.attention} attention{compiled}"
         rows = f"{self.global_batch_size} x {self.block_size:,} tokens a step"
-        what = f"{self.model_name} on {self.dataset}"
+        adapter = f" with LoRA of rank {self.lora}" if self.lora else ""
+        what = f"{self.model_name}{adapter} on {self.dataset}"
         return f"profile {self.name} ({self.why}): {what}, {speed}, {rows}"
 
 
@@ -99,12 +102,14 @@ def positive(text, what: str, kind=float):
 def choose(
     name: str | None = None, device: str | None = None, precision: str | None = None, *,
     model: str | None = None, dataset: str | None = None, column: str | None = None,
+    lora: int | None = None,
 ) -> Profile:  # fmt: skip
     """The profile to run: `name`, `GPT2_TUTORIAL_PROFILE`, or what `auto` finds within 3 seconds.
 
     `model` is another GPT-2, by its name on the Hub or its folder; `dataset` another dataset of the
     Hub, and `column` the one that holds its text. What is not given is GPT2_TUTORIAL_DEVICE,
-    _MODEL, _DATASET and _COLUMN. Raises TutorialError for what does not exist or is lacking.
+    _MODEL, _DATASET and _COLUMN. `lora` is the rank of an adapter to train, at ten times the
+    rate. Raises TutorialError for what does not exist or is lacking.
     """
     name = _known(name or _set("PROFILE") or "auto", NAMES, "profile")
     device = _asked_device(device)
@@ -120,6 +125,8 @@ def choose(
             "This notebook came without the profile tiny; set GPT2_TUTORIAL_PROFILE to gpt2."
         )
     profile = _tiny(why) if name == "tiny" else _gpt2(why, device, precision, model or GPT2)
+    if lora:
+        profile = replace(profile, lora=lora, learning_rate=LORA_RATE * profile.learning_rate)
     asked = {"dataset": dataset, "column": column or _set("COLUMN"), "minutes": budget()}
     return replace(profile, **{key: value for key, value in asked.items() if value})
 

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 from torch.utils.data import Subset
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
+from helpers import lora
 from helpers.callbacks import Clock, Deadline, Divergence, Milestones, StopRequest
 from helpers.data import Blocks
 from helpers.loss import mixed_precision, perplexity, score, token_losses
@@ -33,6 +34,7 @@ def train(model, tokenizer, train_tokens: np.ndarray, validation_tokens: np.ndar
         run = resolve_settings(train_tokens, validation_tokens, profile, output, resume)
         if distributed.is_main_process():
             saving.say_what_is_replaced(output)
+        model = lora.adapt(model, profile.lora, profile.seed) if profile.lora else model
         plan = make_plan(run, model)
         trainer = build_trainer(run, plan, distributed.to_train(model, profile), callbacks)
         fit(trainer, run.checkpoint)
@@ -110,7 +112,7 @@ def build_trainer(run: Run, plan: Plan, model, callbacks) -> "ScoredTrainer":
     # Else Trainer takes GPT-2 for a model that divides its loss by a token count that it is handed:
     # the library's own loss comes out as (block - 1) / block of the true one, and ours would not be
     # averaged over a step's batches.
-    model.accepts_loss_kwargs = False
+    lora.inner(model).accepts_loss_kwargs = False
     profile = run.profile
     milestones = Milestones(plan.steps, plan.evaluations, plan.validation_loss_before)
     watchers = [run.clock, Divergence(), milestones]
@@ -243,6 +245,6 @@ def _summary(state: TrainerState, run: Run, plan: Plan) -> dict:
         "train_loss_last": sum(losses[-edge:]) / edge,
         "validation_loss_before": before, "validation_loss_after": after,
         "perplexity_before": perplexity(before), "perplexity_after": perplexity(after),
-        "validation_tokens": plan.scored_tokens,
+        "validation_tokens": plan.scored_tokens, **({"lora": profile.lora} if profile.lora else {}),
         "resumed_from_step": resumed, "stopped_early": state.global_step < plan.steps,
     }  # fmt: skip

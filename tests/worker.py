@@ -4,6 +4,8 @@ With 93 short rows and 8 a step, the last step has to be filled up.
 
 worker.py OUT [KILL [shard]]
     OUT: a file for the losses; KILL: the step at which the last process dies; shard: divided
+
+With the environment variable LORA it trains an adapter of that rank.
 """
 
 import json
@@ -20,7 +22,9 @@ from helpers import data, loading, profiles, training
 from helpers.runtime import distributed
 
 out, kill_at = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None
-profile = replace(profiles.choose("tiny"), block_size=64, micro_batch_size=2, epochs=1)
+rank = int(os.environ.get("LORA", 0)) or None
+profile = profiles.choose("tiny", lora=rank)
+profile = replace(profile, block_size=64, micro_batch_size=2, epochs=1)
 profile = replace(profile, shard="shard" in sys.argv)
 
 

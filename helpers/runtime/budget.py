@@ -63,7 +63,7 @@ def make_plan(
     part = time.perf_counter()
     score(model, sample, profile.block_size)
     per_token = (time.perf_counter() - part) / len(sample)
-    saving = CHECKPOINT * model.num_parameters() / BYTES_A_SECOND
+    saving = CHECKPOINT * model.num_parameters(only_trainable=True) / BYTES_A_SECOND
     left = 0.98 * budget - (time.perf_counter() - began)  # 2% less: machines are not steady
     times = evaluations + 1  # once before the first step, too
     affordable = EVALUATION_SHARE * left / times / per_token
@@ -76,7 +76,7 @@ def make_plan(
 def _check_disk(model) -> None:
     """Raise TutorialError where two checkpoints, a third and the model do not fit."""
     home().mkdir(parents=True, exist_ok=True)
-    needed = (3 * CHECKPOINT + 4) * model.num_parameters()
+    needed = (3 * CHECKPOINT + 4) * model.num_parameters(only_trainable=True)
     free = shutil.disk_usage(home()).free
     if free < needed:
         raise TutorialError(

@@ -26,13 +26,18 @@ def settings_of(profile: Profile, train_tokens, validation_tokens, output: Path)
     run = {"model": profile.model_name, "data": digest, "processes": num_processes()}
     settings = dataclasses.asdict(profile) | run
     del settings["why"]
-    if model.is_dir():  # all weights may be gigabytes; any training changes the first of them, too
-        files = sorted(model.glob("*.safetensors"))
-        settings["weights"] = digest_of(*(np.fromfile(file, np.uint8, 2**20) for file in files))
+    if model.is_dir():
+        settings["weights"] = digest_of_weights(model)
     kept = saving.read_json(output / saving.SETTINGS) or {}
     same = kept == settings | {"weights": kept.get("weights")}
     # A model that is trained further in its own folder may be the run's result by now.
     return kept if same and model == output.resolve() else settings
+
+
+def digest_of_weights(model: Path) -> str:
+    """Of a model folder. All weights may be gigabytes; any training changes the first ones, too."""
+    files = sorted(model.glob("*.safetensors"))
+    return digest_of(*(np.fromfile(file, np.uint8, 2**20) for file in files))
 
 
 def digest_of(*arrays: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import warnings
 
 OFFLINE = "YES"  # how we set HF_HUB_OFFLINE: any other value is the learner's own
 
@@ -81,6 +82,27 @@ def one_device_a_process(arguments) -> None:
     arguments._n_gpu = min(1, arguments.n_gpu)
     if arguments.fsdp and PartialState().distributed_type == DistributedType.MULTI_CPU:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+def prepare_peft() -> bool:
+    """Tell peft that there is no torchao where it raises ImportError for its version; was it so?
+
+    peft 0.20 and 0.21 do for a torchao before 0.16, though only quantized models need one. Google
+    Colab has 0.10: https://github.com/MakazhanAlpamys/Soup/issues/389
+    Also, peft 0.21 asks for a property that transformers 5.23 warns of, which is not ours to mend.
+    """
+    from peft import import_utils
+
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    asked = import_utils.is_torchao_available
+    try:
+        asked()
+        return False
+    except ImportError:
+        for module in list(sys.modules.values()):  # some have it under a name of their own
+            if getattr(module, "is_torchao_available", None) is asked:
+                module.is_torchao_available = lambda: False
+        return True
 
 
 def forget_compiling() -> None:

@@ -34,6 +34,8 @@ def agreed(wish: bool) -> bool:
 def share_batch(profile: Profile) -> Profile:
     """The profile with a batch that all processes share evenly, or a TutorialError."""
     processes = num_processes()
+    if profile.shard and profile.lora:
+        raise TutorialError("--lora needs no --shard: an adapter's slopes and means are small.")
     if profile.shard and processes == 1:
         raise TutorialError("A model is divided among several processes; start it with torchrun.")
     if profile.device == "cuda" and processes > 1:  # so that each loads its model to its own GPU

@@ -66,17 +66,29 @@ def count_parameters(config: dict) -> int:
     return (vocabulary + context) * width + layers * (attention + mlp + norms) + 2 * width
 
 
-def training_memory(config: dict, rows: int) -> tuple[int, int]:
+def count_adapter(config: dict, rank: int) -> int:
+    """The parameters of a LoRA of that rank: for each of a layer's four matrices, rank (in + out).
+
+    Queries, keys and values are one matrix, from the width to three times as many.
+    """
+    _, _, width, layers = _sizes(config)
+    inner = config.get("n_inner") or 4 * width
+    return layers * rank * (4 * width + 2 * width + 2 * (width + inner))
+
+
+def training_memory(config: dict, rows: int, rank: int | None = None) -> tuple[int, int]:
     """Bytes that training takes: for the parameters, and for `rows` of a whole context at a time.
 
-    A parameter is kept in fp32 with its gradient and AdamW's two moments: 16 bytes. A token leaves
+    A parameter is kept in fp32 with its gradient and AdamW's two moments: 16 bytes. With a LoRA of
+    that `rank`, this holds for the adapter, and the model itself takes 4. A token leaves
     some 17 vectors in each layer for the backward pass (Korthikanti et al. 2022,
     https://arxiv.org/abs/2205.05198, without the attention matrix, which a fused kernel never
     keeps), and two numbers for each word of the vocabulary, all of 4 bytes at most.
     """
     vocabulary, context, width, layers = _sizes(config)
     a_token = 4 * (17 * width * layers + 2 * vocabulary)
-    return 16 * count_parameters(config), rows * context * a_token
+    weights = 4 * count_parameters(config) + 16 * count_adapter(config, rank or 0)
+    return weights if rank else 16 * count_parameters(config), rows * context * a_token
 
 
 def _sizes(config: dict) -> list[int]:
@@ -95,14 +107,17 @@ def rows_that_fit(config: dict) -> int:
 def check_memory(profile: Profile) -> None:
     """Raise TutorialError, with the arithmetic, where training does not fit the free memory."""
     config, rows = read_config(profile.model), profile.micro_batch_size
-    needs = training_memory(config, rows)
+    needs = training_memory(config, rows, profile.lora)
     free = free_memory(profile.device)
     if sum(needs) > free:
         need, weights, tokens, here = (f"{b / 1e9:,.1f} GB" for b in (sum(needs), *needs, free))
+        sixteen = "parameters x 16 bytes (a weight, its gradient and AdamW's two moments)"
+        count = f"{count_parameters(config):,}"
+        if profile.lora:
+            count += f" weights x 4 bytes and {count_adapter(config, profile.lora):,}"
         raise TutorialError(
             f"Training {profile.model_name} takes about {need}, and {here} are free: "
-            f"{count_parameters(config):,} parameters x 16 bytes (a weight, its gradient and "
-            f"AdamW's two moments) are {weights}, and what {rows} x {profile.block_size:,} tokens "
+            f"{count} {sixteen} are {weights}, and what {rows} x {profile.block_size:,} tokens "
             f"leave on their way through the layers {tokens}; close other programs, or choose a "
             "smaller model, such as distilbert/distilgpt2."
         )

@@ -8,10 +8,11 @@ import os
 import threading
 from pathlib import Path
 
-from helpers.profiles import GPT2, OR_TINY
+from helpers.profiles import BUNDLED, GPT2, OR_TINY
 from helpers.runtime.compat import is_folder_of, work_offline
 from helpers.runtime.errors import TutorialError
-from helpers.runtime.saving import is_model
+from helpers.runtime.files import read_json
+from helpers.runtime.saving import ADAPTER, is_model, read_summary
 
 PROBE = f"{GPT2}/resolve/main/config.json"  # a small file that is sure to be there
 SPLITS = ("train", "validation", "test")
@@ -128,10 +129,23 @@ def _text_of(split, name: str, column: str):
     return split
 
 
+def base_of(folder: Path) -> str | None:
+    """The model that the adapter in `folder` belongs to; None where there is no adapter."""
+    base = (read_json(folder / ADAPTER) or {}).get("base_model_name_or_path")
+    if base and (read_summary(folder) or {}).get("profile") == "tiny":
+        return str(BUNDLED / "model")  # the folder may have come from another machine
+    return base
+
+
 def read_config(model: str) -> dict:
     """The `config.json` of a GPT-2. TutorialError where there is none, or of something else."""
     if model == GPT2:
         return {"model_type": "gpt2"}  # all else as transformers has it by default
+    if base := base_of(Path(model)):
+        raise TutorialError(
+            f"{model} holds an adapter for {base}, and no model of its own; train {base} with "
+            "--lora, or merge the two first, as lesson 09 does."
+        )
     try:
         config = json.loads(_config_file(model).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

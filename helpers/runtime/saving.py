@@ -22,15 +22,20 @@ from helpers.runtime.files import DIGESTS, damaged, read_json, seal, write_json
 
 SUMMARY = "training_summary.json"
 SETTINGS = "training_settings.json"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # the index is written last
+ADAPTER = "adapter_config.json"
+WEIGHTS = {  # and the configuration that they need; an index is written last
+    "model.safetensors": "config.json",
+    "model.safetensors.index.json": "config.json",
+    "adapter_model.safetensors": ADAPTER,
+}
 TOKENIZER = "tokenizer_config.json"
 FIXED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def is_model(folder: Path) -> bool:
-    """Whether `folder` holds a whole model: its configuration and its weights."""
-    has_weights = any((folder / name).is_file() for name in WEIGHTS)
-    return has_weights and (folder / "config.json").is_file()
+    """Whether `folder` holds a whole model, or adapter: its configuration and its weights."""
+    pairs = [(folder / weights, folder / config) for weights, config in WEIGHTS.items()]
+    return any(one.is_file() and other.is_file() for one, other in pairs)
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,8 @@ def describe_model(folder: Path) -> str:
     if kept < asked:  # the best by validation, or as far as the run got
         epochs = f"kept after epoch {kept:.3g} of {asked:g}"
     epochs += ", stopped early" if told["stopped_early"] else ""
-    perplexity = f"perplexity {told['perplexity_after']:.2f}"
-    return f"{folder.name} (profile {told['profile']}, {epochs}, {perplexity})"
+    profile = told["profile"] + (f", LoRA of rank {told['lora']}" if "lora" in told else "")
+    return f"{folder.name} (profile {profile}, {epochs}, perplexity {told['perplexity_after']:.2f})"
 
 
 def say_what_is_replaced(folder: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ipywidgets import HTML, Checkbox, HBox, Layout, Textarea, VBox
+from ipywidgets import HTML, Checkbox, Dropdown, HBox, Layout, Textarea, VBox
 
 from helpers.generation import Sampling, encode_prompt, room
 from helpers.profiles import home, on_colab
@@ -28,15 +28,18 @@ REDRAW = 0.05  # seconds between two drawings of a growing text
 class PromptBox:
     """A prompt, the dials, and what the model wrote, each token shaded by its probability.
 
-    `history` holds a list of texts for each run: one, or two where a `base` model, with the same
-    tokenizer, writes beside yours, under `names`. Where there are no widgets, use `write`, `save`.
+    `model` may be a dict of several, by name, to choose from. `history` holds a list of texts for
+    each run: one, or two where a `base` model, with the same tokenizer, writes beside yours, under
+    `names`. Where there are no widgets, use `write`, `save`.
     """
 
     def __init__(
         self, model, tokenizer, sampling: Sampling | None = None, prompt: str = "", base=None,
         names: tuple[str, str] = ("your model", "base model"),
     ):  # fmt: skip
-        self.models = {names[0]: model} | ({names[1]: base} if base is not None else {})
+        yours = model if isinstance(model, dict) else {names[0]: model}
+        self.choice = Dropdown(options=list(yours), description="Model", style=LABEL)
+        self.models = yours | ({names[1]: base} if base is not None else {})
         self.tokenizer = tokenizer
         self.history: list[list[Completion]] = []
         self.run: list[Completion] = []  # the one on display
@@ -57,7 +60,9 @@ class PromptBox:
         self.stop.layout.display = None if self.worker.threaded else "none"
         self.clear = button("Clear", "Empty prompt and text; the history stays", self._clear)
         self.beside = Checkbox(description=f"the {[*self.models][-1]} beside yours", indent=False)
-        self.beside.layout.display = None if len(self.models) > 1 else "none"
+        count = len(self.choice.options)
+        self.beside.layout.display = None if len(self.models) > count else "none"
+        self.choice.layout.display = None if count > 1 else "none"
         self.dials = Dials(sampling)
         self.status, self.output = HTML(layout=wide), HTML(layout=wide)
         self.name = functools.cache(lambda token: repr(self.tokenizer.decode([token])))
@@ -66,7 +71,7 @@ class PromptBox:
         self.forward = button("Forward", "The text after this one", self._step, 1)
         self.restore = button("Restore", "Take this text's prompt and settings", self._restore)
         self.saving = button("Save", "All texts, as Markdown and as JSON Lines", self._save)
-        first = [self.generate, self.again, self.stop, self.clear, self.beside]
+        first = [self.generate, self.again, self.stop, self.clear, self.beside, self.choice]
         last = [self.back, self.forward, self.restore, self.saving, self.dials.fold]
         self.box = VBox(
             [self.prompt, HBox(first, layout=ROW), self.status, self.output]
@@ -88,7 +93,7 @@ class PromptBox:
         self.dials.set(replace(self.dials.sampling(), **settings))
         if "seed" in settings:  # one that is asked for is used
             self.dials.last_seed = None
-        models = list(self.models)[: 1 + beside]
+        models = self._names(beside)
         run = self.worker.run(lambda over: self._write(over, prompt, models))
         if not run:
             return ""
@@ -101,6 +106,10 @@ class PromptBox:
     def save(self) -> Path:
         """Write the history to two new files in `home()`; see `completion.save`."""
         return save([text for run in self.history for text in run], home())
+
+    def _names(self, beside: bool) -> list[str]:
+        """The models that write: the one chosen and, with `beside`, the base model."""
+        return [self.choice.value, *([*self.models][len(self.choice.options) :] if beside else [])]
 
     def _regenerate(self) -> None:
         if self.run and self.dials.last_seed is None:  # after Restore
@@ -118,7 +127,7 @@ class PromptBox:
     ) -> None:
         """Write, and tell of every error: in a thread, nobody else would."""
         prompt = prompt or typed(self.prompt)
-        models = models or list(self.models)[: 1 + self.beside.value]
+        models = models or self._names(self.beside.value)
 
         def task(over):
             try:
@@ -198,6 +207,8 @@ class PromptBox:
             self.prompt.value = self.run[0].prompt
             self.dials.set(self.run[0].sampling)
             self.beside.value = len(self.run) > 1
+            if self.run[0].model in self.choice.options:
+                self.choice.value = self.run[0].model
             self.dials.last_seed = None  # so that Generate uses this seed, not the next one
 
     def _save(self) -> None:

@@ -302,6 +302,30 @@ def test_the_report_says_how_to_try_the_model_and_to_go_on(home, capsys, folder,
     assert last == "The same command as before goes on where this training stopped."
 
 
+def test_prompt_and_evaluate_take_an_adapter_as_a_model(tmp_path):
+    done = run("train", "--lora", "4", "--epochs", "0.1", "--output-dir", "small", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "bundled GPT-2 with LoRA of rank 4 on " in done.stdout.splitlines()[0]
+    assert "Training all 4 steps." in done.stdout
+    assert "Warning" not in done.stderr, done.stderr
+    folder = tmp_path / "small"
+    summary, settings = saving.read_summary(folder), saving.read_json(folder / saving.SETTINGS)
+    assert summary["lora"] == 4 and settings["learning_rate"] == pytest.approx(1e-2)
+    assert summary["perplexity_after"] < 0.9 * summary["perplexity_before"]
+    done = run("evaluate", "--json", "small", home=tmp_path)
+    assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-4)
+    done = run("prompt", "small", "--max-new-tokens", "5", home=tmp_path, typed="A turtle\n:q\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("This is small (profile tiny, LoRA of rank 4, ")
+    assert "A turtle" in done.stdout
+    refused = run("train", "--lora", "0", home=tmp_path)
+    assert refused.returncode == 2 and "--lora must be a whole number above zero" in refused.stderr
+    refused = run("train", "--lora", "100000", "--output-dir", "large", home=tmp_path)
+    assert refused.returncode == 2 and "The rank must be from 1 to" in refused.stderr
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A model trained on two files of one's own, each named by an option; what was printed."""

@@ -193,6 +193,29 @@ def test_a_killed_worker_ends_the_run_and_it_can_go_on(alone, tmp_path):
     assert again["losses"] == pytest.approx(alone["losses"], abs=1e-3)
 
 
+def test_an_adapter_is_trained_in_two_processes_and_goes_on_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setenv("LORA", "4")
+    homes = tmp_path / "alone", tmp_path / "together"
+    outs = [home / "out.json" for home in homes]
+    for home in homes:
+        home.mkdir()
+    result = start([sys.executable, "tests/worker.py"], homes[0], outs[0])
+    assert result.returncode == 0, result.stderr
+    killed = start([*TOGETHER, "tests/worker.py"], homes[1], outs[1], 6)
+    assert killed.returncode != 0 and "The training has failed" in killed.stderr
+    if int(version("transformers").split(".")[0]) < 5:
+        pytest.skip("as above")
+    result = start([*TOGETHER, "tests/worker.py"], homes[1], outs[1])
+    assert result.returncode == 0, result.stderr
+    alone, together = (json.loads(out.read_text(encoding="utf-8")) for out in outs)
+    assert (alone["lora"], together["lora"], together["processes"]) == (4, 4, 2)
+    assert together["resumed_from_step"] == 4
+    assert together["losses"] == pytest.approx(alone["losses"], abs=1e-3)
+    assert together["validation_loss_after"] < together["validation_loss_before"] - 0.5
+    names = {file.name for file in (homes[1] / "fine_tuned_gpt2").iterdir()}
+    assert "adapter_model.safetensors" in names and "model.safetensors" not in names
+
+
 def test_a_divided_model_learns_the_same_and_can_go_on(alone, tmp_path):
     """`--shard`: each of two processes holds half of the parameters; one is killed on the way."""
     how = [*TOGETHER, "tests/worker.py"]

@@ -443,6 +443,24 @@ def test_two_models_of_your_own_are_called_by_their_names(micro_model, tokenizer
     assert "keeper" in shown(box) and "base model" not in shown(box)
 
 
+def test_one_of_several_models_is_chosen_and_restored(micro_model, tokenizer):
+    models = {"log": micro_model, "none": new_micro_model(seed=1)}
+    box = prompt_box.PromptBox(models, tokenizer, Sampling(max_new_tokens=12), "Once")
+    assert box.choice.options == ("log", "none") and box.choice.layout.display is None
+    assert box.beside.layout.display == "none", "there is no base model"
+    click(box, box.generate)
+    box.choice.value = "none"
+    click(box, box.generate)
+    assert [run[0].model for run in box.history] == ["log", "none"]
+    how = box.history[1][0].sampling
+    alone = prompt_box.PromptBox(models["none"], tokenizer, how)
+    assert alone.choice.layout.display == "none"
+    assert alone.write("Once") == str(box.history[1][0])
+    click(box, box.back)
+    box.restore.click()
+    assert box.choice.value == "log"
+
+
 def test_another_token_starts_a_branch(pair):
     pair.beside.value = True
     click(pair, pair.generate)

@@ -572,7 +572,8 @@ def test_a_model_that_was_deleted_does_not_come_back(go, home):
         ("config.json model.safetensors.index.json model-00001-of-00002.safetensors", True),
         ("config.json", False),
         ("model.safetensors", False),
-        ("adapter_config.json adapter_model.safetensors", False),
+        ("adapter_config.json adapter_model.safetensors", True),
+        ("config.json adapter_model.safetensors", False),
         ("", False),
     ],
 )
