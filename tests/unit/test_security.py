@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from helpers import loading, plots, profiles, training
 from helpers.generation import Sampling
+from helpers.runtime import files
 from helpers.runtime.errors import TutorialError
 from helpers.runtime.texts import read_texts
 from helpers.ui import completion, explore
@@ -76,6 +77,7 @@ def test_a_poisoned_checkpoint_is_not_run(train, home, name):
         train([StopAt(15, kill)])
     [file] = home.glob(f"checkpoints/*/checkpoint-8/{name}")
     torch.save(Poison(home / "poisoned"), file)
+    files.seal(file.parent)  # as who can write the one file can
     with pytest.raises(Exception, match="Weights only load failed|weights_only"):
         train()
     assert not (home / "poisoned").exists()
@@ -157,7 +159,7 @@ def test_no_token_is_printed_or_saved(tmp_path, proxy):
     with Hub(tmp_path / "hub", fault="refuse") as hub:
         done = helpers("download", endpoint=hub.url, **where, **through)
     said = done.stdout + done.stderr
-    assert done.returncode == 1 and "could not be fetched" in said, said
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    written = b"".join(path.read_bytes() for path in files).decode("utf-8", "replace")
+    assert done.returncode and "could not be fetched" in said, said
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    written = b"".join(path.read_bytes() for path in found).decode("utf-8", "replace")
     assert not [secret for secret in (token, password) if secret in said + written]
