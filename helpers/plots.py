@@ -74,7 +74,8 @@ def draw_losses(history: list[dict], axes: Axes) -> None:
         weight = min(0.98, max(0.7, 1 - 30 / len(losses)))
         axes.plot(steps, smooth(list(losses), weight), color=BLUE, label="training, smoothed")
     if validation:
-        axes.plot(*zip(*validation, strict=True), color=RED, marker="o", label="validation")
+        look = {"color": RED, "marker": "o", "clip_on": False}  # the outer points are whole
+        axes.plot(*zip(*validation, strict=True), label="validation", **look)
     if training or validation:
         axes.legend(frameon=False)
 
@@ -146,4 +147,5 @@ def as_html(figure: Figure, alt: str) -> str:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=72)
     data = base64.b64encode(picture.getvalue()).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+    tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%"'  # nothing is cut off
+    return f'{tag} src="data:image/png;base64,{data}">'

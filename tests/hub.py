@@ -9,6 +9,7 @@ the uploads of whoever has the `TOKEN`.
 import base64
 import hashlib
 import json
+import math
 import random
 import re
 import threading
@@ -37,12 +38,14 @@ class Hub(ThreadingHTTPServer):
     """Answers while it is entered: `with Hub(root) as hub`, then `HF_ENDPOINT` is `hub.url`.
 
     `fault="refuse"` answers 503 to everything; `fault="cut"` breaks each download of
-    weights off half way.
+    weights off half way; a number: from the request of that number on, nothing is answered any
+    more, and that one is broken off half way. `asked` counts the requests.
     """
 
-    def __init__(self, root: Path, fault: str | None = None):
+    def __init__(self, root: Path, fault: str | int | None = None):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.root, self.fault, self.url = root, fault, f"http://127.0.0.1:{self.server_address[1]}"
+        self.asked, self.counting = 0, threading.Lock()
 
     def __enter__(self):
         threading.Thread(
@@ -57,6 +60,13 @@ class Hub(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        with self.server.counting:
+            self.server.asked += 1
+            number = self.server.asked
+        last = self.server.fault if isinstance(self.server.fault, int) else math.inf
+        self.half = number == last
+        if number > last:
+            return self.connection.close()
         url = urlsplit(self.path)
         asked = API.fullmatch(url.path) or FILE.fullmatch(url.path)
         repo = asked and self.server.root / (asked["kind"] or "models") / asked["repo"]
@@ -117,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_file(self, file: Path):
         content = file.read_bytes()
-        cut = self.server.fault == "cut" and file.suffix == ".safetensors"
+        cut = self.half or self.server.fault == "cut" and file.suffix == ".safetensors"
         self.start(200, len(content), ETag=f'"{hashlib.sha256(content).hexdigest()}"')
         if self.command != "HEAD":
             self.wfile.write(content[: len(content) // 2] if cut else content)
@@ -129,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = json.dumps(data).encode()
         self.start(status, len(content), **headers)
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content[: len(content) // 2] if self.half else content)
 
     def start(self, status: int, length: int, **headers: str):
         self.send_response(status)

@@ -59,6 +59,22 @@ def finished(output: Path, settings: dict) -> dict | None:
     return summary if same and summary and not summary["stopped_early"] else None
 
 
+@contextlib.contextmanager
+def failing_in_words():
+    """Within it, what the machine refuses, or the failure of a process, is a TutorialError."""
+    try:
+        yield
+    except Exception as error:
+        reason = in_words(error)
+        if isinstance(error, TutorialError) or (reason is None and num_processes() == 1):
+            raise
+        raise TutorialError(
+            f"The training has failed ({reason or str(error).splitlines()[0]}). The same command "
+            "continues from the newest checkpoint."
+        ) from error
+
+
+@failing_in_words()
 def begin(folder: Path, plan: Plan) -> None:
     """Make the folder of a new run, with its plan in it."""
     saving.discard(folder)  # what a run left that was killed before its first checkpoint
@@ -127,18 +143,3 @@ def only_one(folder: Path):
         with contextlib.suppress(OSError):  # Windows deletes no open file; there, `release` does
             file.unlink()
         lock.release()
-
-
-@contextlib.contextmanager
-def failing_in_words():
-    """Within it, what the machine refuses, or the failure of a process, is a TutorialError."""
-    try:
-        yield
-    except Exception as error:
-        reason = in_words(error)
-        if isinstance(error, TutorialError) or (reason is None and num_processes() == 1):
-            raise
-        raise TutorialError(
-            f"The training has failed ({reason or str(error).splitlines()[0]}). The same command "
-            "continues from the newest checkpoint."
-        ) from error

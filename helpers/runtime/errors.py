@@ -10,7 +10,7 @@ def in_words(error: Exception) -> str | None:
     kind, text = type(error).__name__, str(error)
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "t allocate memory" in text:
         return "there is too little memory: close other programs, or take a smaller batch or model"
-    if "inline_container" in text:  # what torch.save says of a full disk
+    if "inline_container" in text or "iostream" in text:  # what torch.save says of a full disk
         return "a file could not be written: free some space"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror

@@ -74,7 +74,7 @@ class LivePlot(TrainerCallback):
             *(f"validation perplexity {perplexity:,.1f}" for perplexity in scored[-1:]),
             f"learning rate {training['learning_rate']:.1e}",
             f"{entry['tokens_per_second']:,.0f} tokens/s",
-            f"{_time(entry['elapsed'])} so far, about {_time(left)} to go",
+            f"{_time(entry['elapsed'])} so far" + f", about {_time(left)} to go" * bool(left),
         ]
         return " · ".join(parts)
 

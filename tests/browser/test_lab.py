@@ -169,14 +169,17 @@ def look_at_the_whole(page, name):
     assert page.locator(".jp-FileBrowser").is_visible()
     assert page.locator(".jp-Notebook .jp-Cell").last.is_visible()
     assert scroll_bars(page, "x") == []
+    notebook = page.locator(".jp-WindowedPanel-inner")
     if os.environ.get("SCREENSHOTS"):
-        notebook = page.locator(".jp-WindowedPanel-inner")
         picture(notebook, name)
         with dark_theme(page):
             picture(notebook, f"{name}_dark")
-        page.set_viewport_size({"width": 800, "height": 24_000})
-        page.wait_for_timeout(1000)
-        picture(notebook, f"{name}_800")
+    page.set_viewport_size({"width": 800, "height": 24_000})
+    page.wait_for_timeout(1000)
+    picture(notebook, f"{name}_800")
+    cut_off = """images => images.filter(image => image.getBoundingClientRect().right >
+        image.closest('.jp-OutputArea-output').getBoundingClientRect().right + 1).length"""
+    assert page.locator(".jp-OutputArea-output img").evaluate_all(cut_off) == 0
     page.set_viewport_size({"width": 1280, "height": 1000})
 
 

@@ -289,6 +289,26 @@ def test_two_first_downloads_at_once_into_one_cache(repos, tmp_path):
     assert after.stdout.endswith("All was here already.\n"), after.stderr
 
 
+def moments_of_a_download() -> list[int]:
+    """Numbers of requests: CASES of them, of the 30 or so that a first download makes."""
+    return list(range(1, 31, max(1, 30 // int(os.environ.get("CASES", 3)))))
+
+
+@pytest.mark.parametrize("moment", moments_of_a_download())
+def test_a_cable_pulled_at_any_request_costs_only_time(repos, tmp_path, moment):
+    """The download ends with a sentence, and the next one, with the cable in, fetches the rest."""
+    where = {"hf_home": tmp_path / "hf_home", "home": tmp_path / "home"}
+    with Hub(repos, fault=moment) as hub:
+        cut = helpers("download", endpoint=hub.url, **where)
+        assert cut.returncode == 0 or "the connection" in the_error(cut), cut.stderr
+        assert (cut.returncode == 0) == (hub.asked < moment), "no half of it is taken for all"
+    with Hub(repos) as hub:
+        done = helpers("download", endpoint=hub.url, **where)
+    assert done.returncode == 0, done.stderr
+    again = helpers("download", endpoint=NOBODY, **where)
+    assert again.stdout.endswith("All was here already.\n"), again.stderr
+
+
 MISSING = """
 from helpers.profiles import GPT2, WIKITEXT
 from helpers.runtime.hub import cached

@@ -1,11 +1,13 @@
 """The prompt box without a browser: every button, what must never break, and 200 random games."""
 
+import gc
 import html
 import json
 import os
 import re
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -905,3 +907,39 @@ TestPlaying.settings = settings(
     max_examples=int(os.environ.get("CASES", 200)), stateful_step_count=12, deadline=None,
     suppress_health_check=list(HealthCheck), derandomize=True, database=None,
 )  # fmt: skip
+
+
+def test_hours_of_playing_take_no_more_memory_than_their_texts():
+    """300 texts, or SOAK of them: each token takes 2 kB at most, and nothing else grows."""
+    box = SPARE[0]
+    for token in range(4096):
+        box.name(token)  # each is kept, once
+
+    def play(times: int) -> int:
+        """How many bytes that takes, once the history is gone."""
+        for number in range(times):
+            box.prompt.value = f"Prompt {number % 9}"  # encoded once
+            click(box, box.again if number % 3 == 1 else box.generate)
+            box.inspector.number.value = 1 + number % 4
+            (box.back if number % 2 else box.restore).click()
+        tokens, held = sum(len(run[0].tokens) for run in box.history), in_use()
+        box.history.clear()
+        box._show([])
+        freed = held - in_use()
+        assert times == 20 or freed < 2000 * tokens
+        return in_use()
+
+    def in_use() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    box.dials.set(Sampling(max_new_tokens=4))
+    tracemalloc.start()
+    try:
+        play(20)
+        threads, before = threading.active_count(), play(20)
+        after = play(int(os.environ.get("SOAK", 300)))
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
+    assert threading.active_count() <= threads
