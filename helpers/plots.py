@@ -146,6 +146,5 @@ def as_html(figure: Figure, alt: str) -> str:
     """`figure` as an `<img>` tag; `alt` says in words what it shows."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=72)
-    data = base64.b64encode(picture.getvalue()).decode()
-    tag = f'<img alt="{html.escape(alt)}" style="max-width: 100%"'  # nothing is cut off
-    return f'{tag} src="data:image/png;base64,{data}">'
+    data = "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()
+    return f'<img alt="{html.escape(alt)}" style="max-width: 100%" src="{data}">'
