@@ -150,7 +150,9 @@ def test_a_finished_adapter_is_left_alone_and_another_rank_is_another_run(go):
         go()
     _, folder, summary = go(lora=2)
     assert summary["lora"] == 2
-    kept = json.loads((folder.with_name("adapter.previous") / saving.SUMMARY).read_text("utf-8"))
+    kept = json.loads(
+        (folder.with_name("adapter.previous") / saving.SUMMARY).read_text(encoding="utf-8")
+    )
     assert kept["lora"] == 4, "the one before is kept"
 
 
