@@ -78,8 +78,8 @@ def replaceable(folder: Path) -> Place:
 def _is_fixed(folder: Path) -> bool:
     """Whether only what is in `folder` can be replaced. OSError: not even that."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        other = Path(tempfile.mkdtemp(".try", ".", folder.parent))
+        beside = next(parent for parent in folder.parents if parent.exists())
+        other = Path(tempfile.mkdtemp(".try", ".", beside))
         try:
             (other / "file").touch()
             folder.rename(other)  # never done, as `other` is not empty; but the error tells
@@ -157,7 +157,7 @@ def save(model, tokenizer, folder: Path, describe: Callable[[], dict], settings:
     new = place.companion("new")
     discard(new)
     try:
-        new.mkdir()
+        new.mkdir(parents=True)
         tokenizer.save_pretrained(new)
         model.save_pretrained(new)
         summary = describe()

@@ -377,7 +377,7 @@ def test_prompt_with_truncated_weights(trained, tmp_path):
         "prompt", endpoint=NOBODY, hf_home=hf_home, home=tmp_path, text="The harbour\n:q\n"
     )
     assert re.search(
-        r"model in .*fine_tuned_gpt2 is incomplete or broken .*make it again", the_error(done)
+        r"model.safetensors in .*fine_tuned_gpt2 is not as it was saved: make", the_error(done)
     )
     assert done.stdout == ""
 
