@@ -302,7 +302,7 @@ class Box:
         self.before = self.text()
         self.button(name).click()
 
-    def wait(self, condition, seconds=30):
+    def wait(self, condition, seconds=120):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, (self.status(), self.text())
