@@ -144,7 +144,6 @@ def test_run_all(page, lab, name):
     assert not [output for output in found if output.get("name") == "stderr"]
     assert page.locator(".jp-OutputArea", has_text="Error displaying widget").count() == 0
     assert page.locator(".jp-Dialog").count() == 0
-    look_at_the_whole(page, name.removesuffix(".ipynb"))
     explorers = page.locator(".jp-OutputArea .widget-vbox").locator("visible=true")
     if name[:2] in ("02", "03", "06"):
         assert explorers.count()
@@ -160,6 +159,7 @@ def test_run_all(page, lab, name):
     if name.startswith("06"):
         move_a_slider(page)
         play_with_the_prompt_box(page)
+    look_at_the_whole(page, name.removesuffix(".ipynb"))
 
 
 def look_at_the_whole(page, name):
