@@ -137,7 +137,7 @@ def test_run_all(page, lab, name):
     open_lesson(page, lab, name)
     if name.startswith("05"):
         watch_the_live_plot(page)
-    run_all(page, 400)
+    run_all(page, 900)
     found = outputs(page)
     assert found, "nothing ran"
     assert not [output for output in found if output["output_type"] == "error"]
