@@ -59,6 +59,8 @@ class Hub(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    half = False  # whether this answer is broken off half way
+
     def do_GET(self):
         with self.server.counting:
             self.server.asked += 1
