@@ -108,7 +108,7 @@ def own_texts(profile: Profile, say: Callable) -> tuple[list[str], list[str]]:
 
 
 def hold_out(texts: list[str]) -> tuple[list[str], list[str]]:
-    """All but a tenth of your own documents, and that tenth, drawn by lot and always the same.
+    """All but a tenth of your own documents, and that tenth, drawn at random and always the same.
 
     With fewer than ten documents it is the last tenth of their text.
     """

@@ -8,7 +8,7 @@ from helpers.runtime import compat
 from helpers.runtime.errors import TutorialError
 
 TARGETS = ["c_attn", "c_proj", "c_fc"]  # how GPT-2 calls the matrices in its layers
-ALPHA = 32  # B A counts ALPHA / rank times, so that one learning rate suits all ranks
+ALPHA = 32  # B A counts ALPHA / rank times, meant to let one learning rate suit many ranks
 
 
 def import_peft():

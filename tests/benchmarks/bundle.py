@@ -157,8 +157,11 @@ def samples(model, tokenizer, encyclopedia: Path, count: int = 20) -> list[str]:
     texts = []
     for seed in range(1, count + 1):
         title = titles[(seed - 1) % len(titles)]
-        texts.append(f" = {title} = \n" + write(model, tokenizer, title, seed, length=80))
-    return texts
+        texts.append(write(model, tokenizer, title, seed, length=80))
+    titles = [titles[number % len(titles)] for number in range(count)]
+    named = sum(names(text, title) for text, title in zip(texts, titles, strict=True))
+    print(f"test titles:     {named} of {count} texts speak of theirs", flush=True)
+    return [f" = {title} = \n{text}" for text, title in zip(texts, titles, strict=True)]
 
 
 def save_samples(file: Path, ours: list[str], others: list[str]) -> None:
