@@ -94,5 +94,5 @@ def test_the_whole_verification_against_the_stand_in(tmp_path):
     for pair in pairs:
         before, after = map(float, pair.split(" → "))
         assert after < before
-    assert done.stdout.count("continuing ' = Lighthouse = \\n'") == 2
+    assert done.stdout.count("continuing ' = The lighthouse = \\n'") == 2
     assert {path.name for path in home.glob("fine_tuned_gpt2*")} == {OUTPUT, f"{OUTPUT}.previous"}
