@@ -55,7 +55,13 @@ CLOCK = (
 ).split()
 # What waits for a browser, a kill or a clock may be late on a machine that others use too. It is
 # run once more where it failed, and pytest says so ("1 rerun"); what is broken fails twice.
-WAITING = {"test_lab", "test_site", "test_processes", *CLOCK}
+WAITING = {
+    "test_lab",
+    "test_site",
+    "test_processes",
+    "test_a_budget_is_kept_and_a_fifth_of_it_goes_into_validation",
+    *CLOCK,
+}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -181,6 +181,7 @@ import torch
 from helpers.bundled import pretrain
 
 pretrain.SAVE_EVERY, pretrain.BATCH, pretrain.FACTS = 0, 2, 1
+pretrain.WIDTH, pretrain.LAYERS = 64, 2
 books = torch.randint(4096, (3000,), generator=torch.Generator().manual_seed(0))
 model = pretrain.new_model(0)
 pretrain.pretrain(model, books, books, 6, Path(sys.argv[1]))
