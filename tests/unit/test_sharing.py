@@ -54,13 +54,32 @@ def test_a_card_says_what_the_summary_and_its_maker_know(folder):
     card = ModelCard(text)
     assert (card.data.license, card.data.base_model, card.data.language) == ("mit", GPT2, "en")
     assert card.data.pipeline_tag == "text-generation"
-    for told in ("# A small one", "Two letters.", "Licence of the data: Not to be passed on.",
+    for told in ("# A small one", "Two letters.", "started from: mit. Data: Not to be passed on.",
                  "People in the data: Ann, who has agreed.", "It rambles.", "1,200 steps",
-                 "3,210 tokens", "12.35, and 99.88 before", "Block 512, stride 512"):  # fmt: skip
+                 "Validation split, used for choosing: perplexity 12.35\n(before: 99.88)",
+                 "3,210 tokens\n(block 512, stride 512)"):  # fmt: skip
         assert told in text
     assert "ann_miller" not in text, "the names of one's files are nobody's business"
     write_json(folder / saving.SUMMARY, SUMMARY | {"model": "bundled GPT-2"})
     assert "base_model" not in sharing.model_card(folder, ABOUT)
+
+
+def test_a_card_tells_the_test_split_from_the_one_that_was_used_for_choosing(folder):
+    without, told = sharing.model_card(folder, ABOUT), "perplexity 14.20 (block 512, stride 256)"
+    assert "**No test split was scored.**" in without and "it may flatter" in without
+    text = sharing.model_card(folder, ABOUT, told)
+    assert f"Test split, scored once: {told}." in text and "No test split" not in text
+    assert text.index("Test split") < text.index("Validation split, used for choosing")
+
+
+def test_a_card_that_says_fill_in_is_kept_at_home(folder):
+    about = replace(ABOUT, licence=sharing.UNKNOWN, data_licence=sharing.UNKNOWN)
+    text = sharing.model_card(folder, about)
+    assert ModelCard(text).data.license == "unknown"  # one of the Hub's names
+    assert "started from: unknown: fill in. Data: unknown: fill in." in text
+    (folder / sharing.CARD).write_text(text, encoding="utf-8")
+    with pytest.raises(TutorialError, match="still says 'unknown: fill in'"):
+        sharing.publish(folder, "ann/mine")
 
 
 def test_a_card_with_a_gap_is_none(folder, tmp_path):
