@@ -72,9 +72,8 @@ def prepare(profile: Profile, tokenizer, texts=None):
     training, validation = streams(tokenizer, *(texts or documents_of(profile, print)))
     if len(training) < profile.block_size or len(validation) < 2:
         raise TutorialError(
-            f"The text has {len(training):,} tokens for training and {len(validation):,} for "
-            f"validation; they need one block of {profile.block_size:,} and 2: use a longer text, "
-            "or a smaller --block."
+            f"The text is too short: {len(training):,} tokens to train on, {len(validation):,} to "
+            f"score, at a block of {profile.block_size:,}; use a longer text, or a smaller --block."
         )
     return training, validation
 
@@ -205,8 +204,7 @@ class Blocks:
         count = len(tokens) // block
         if count == 0:
             raise TutorialError(
-                f"This text has {len(tokens):,} tokens, too few for one block of {block:,}; use a "
-                "longer text, or smaller blocks."
+                f"{len(tokens):,} tokens are too few for one block of {block:,}; use a longer text."
             )
         self.rows = tokens[: count * block].reshape(count, block)  # (blocks, block)
 

@@ -4,6 +4,9 @@
 class TutorialError(Exception):
     """Something that you can mend: its message is one sentence on what happened and what to do."""
 
+    def _render_traceback_(self) -> list[str]:  # what a notebook shows, in place of a traceback
+        return [f"{type(self).__name__}: {self}"]
+
 
 def in_words(error: Exception) -> str | None:
     """What this machine refuses, or the message of a TutorialError; None for a program's fault."""

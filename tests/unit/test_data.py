@@ -135,7 +135,7 @@ def test_the_splits_share_no_article(splits):
 
 
 def test_a_text_too_short_for_one_block_is_refused(tokenizer):
-    with pytest.raises(TutorialError, match="one block of 256"):
+    with pytest.raises(TutorialError, match="a block of 256"):
         data.prepare(profiles.choose("tiny"), tokenizer, data.hold_out(["a short text"]))
     with pytest.raises(TutorialError, match="too few"):
         data.Blocks(np.arange(255), 256)
@@ -279,3 +279,14 @@ def test_one_huge_text_takes_no_more_memory(line):
     (few, peak), (many, peak_of_many) = found
     assert many > 2.4 * few
     assert peak_of_many - peak < 60_000  # of 1,024 bytes
+
+
+def test_a_notebook_shows_what_is_wrong_and_no_traceback(tmp_path):
+    code = f"""
+from IPython.core.interactiveshell import InteractiveShell
+cell = "from helpers.runtime.errors import TutorialError; raise TutorialError('Too short.')"
+InteractiveShell.instance(ipython_dir={str(tmp_path)!r}).run_cell(cell)
+"""
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60)
+    assert (said.stdout, said.stderr) == ("TutorialError: Too short.\n", "")

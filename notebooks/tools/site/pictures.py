@@ -47,7 +47,7 @@ PICTURES = {
     ),
     "e7a0002a": "Eight bars: the mean loss in each eighth of the window. The first is the longest.",
     # 08
-    "08a00043": (
+    "08a00046": (
         "A curve: perplexity on held-out entries over the number of entries trained on. It "
         "falls, and each doubling brings less."
     ),
