@@ -83,7 +83,7 @@ def _add_training(parser) -> None:
     number = functools.partial(_add_number, parser)
     number("--epochs", float, "passes over the data (default: 3)")
     number("--learning-rate", float, "its peak (default: 1e-3 for tiny, else 5e-5)")
-    number("--lora", int, "train an adapter of this rank, not the weights; its rate is ten times")
+    number("--lora", int, "train an adapter of this rank, not the weights; its rate is 3 times")
     number("--minutes", float, "time budget (default: 10 for gpt2 on a CPU, else none)")
     number("--batch-size", int, "rows a step (default: what suits the device)", "global_batch_size")
     add("--seed", metavar="N", type=int, help="default: 42")

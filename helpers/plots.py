@@ -96,10 +96,10 @@ def learning_curve(sizes: list[int], scores: list[float], unit: str) -> None:
 
 def rate_curves(curves: dict[str, dict[float, float]]) -> None:
     """Show the perplexity that each way of training reaches, by its learning rate."""
-    axes = new_axes("Perplexity by learning rate", "peak learning rate", "validation perplexity")
-    for (name, found), colour, mark in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
-        axes.plot(list(found), list(found.values()), color=colour, marker=mark, label=name)
-    axes.set(xscale="log", yscale="log")
+    axes = new_axes("Perplexity by learning rate", "learning rate", "validation perplexity")
+    axes.set_prop_cycle(color=[BLUE, ORANGE, GREEN, RED], marker=list("os^D"))
+    for name, found in curves.items():
+        axes.loglog(list(found), list(found.values()), label=name)
     axes.legend(frameon=False)
     show()
 

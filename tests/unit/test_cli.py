@@ -310,7 +310,7 @@ def test_prompt_and_evaluate_take_an_adapter_as_a_model(tmp_path):
     assert "Warning" not in done.stderr, done.stderr
     folder = tmp_path / "small"
     summary, settings = saving.read_summary(folder), saving.read_json(folder / saving.SETTINGS)
-    assert summary["lora"] == 4 and settings["learning_rate"] == pytest.approx(1e-2)
+    assert summary["lora"] == 4 and settings["learning_rate"] == pytest.approx(3e-3)
     assert summary["perplexity_after"] < 0.9 * summary["perplexity_before"]
     done = run("evaluate", "--json", "small", home=tmp_path)
     assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr

@@ -184,10 +184,10 @@ def test_an_adapter_is_no_model_to_train(go):
         profiles.choose("gpt2", "cpu", model=str(folder))
 
 
-def test_lora_takes_ten_times_the_rate():
+def test_lora_takes_three_times_the_rate():
     plain, adapted = profiles.choose("tiny"), profiles.choose("tiny", lora=4)
     assert (plain.lora, adapted.lora) == (None, 4)
-    assert adapted.learning_rate == pytest.approx(10 * plain.learning_rate)
+    assert adapted.learning_rate == pytest.approx(3 * plain.learning_rate)
     assert "bundled GPT-2 with LoRA of rank 4 on " in str(adapted)
 
 
