@@ -199,8 +199,7 @@ def _prompt(options) -> None:
     if options.prompt is None and (options.samples or options.stop or options.output):
         raise TutorialError("--samples, --stop and --output need a --prompt; add one.")
     sampling = Sampling(**{dial.name: getattr(options, dial.name) for dial in fields(Sampling)})
-    device = profiles.choose_device(options.device)
-    loaded = loading.load_fine_tuned(options.model_dir, device)
+    loaded = loading.load_fine_tuned(options.model_dir, profiles.choose_device(options.device))
     if options.prompt is None:
         print(f"This is {saving.describe_model(loading.model_folder(options.model_dir))}.")
         return terminal.prompt_loop(*loaded, sampling)

@@ -129,13 +129,13 @@ def held_out(tokenizer, name: str | Path | None, say: Callable):
     from helpers.data import own_texts, prepare, tokenize, validation_texts  # not on Colab
     from helpers.runtime.checkpoints import digest_of  # not on Colab
 
-    profile = trained_on(name)
+    profile, kept = trained_on(name), saving.read_json(model_folder(name) / saving.SETTINGS) or {}
+    say(f"Tokens in a block while it was trained: {kept.get('block_size', 'unknown')}.")
     if not profile.dataset.startswith(OWN_TEXT):
         return tokenize(tokenizer, validation_texts(profile))
-    digest = (saving.read_json(model_folder(name) / saving.SETTINGS) or {}).get("data")
     with contextlib.suppress(TutorialError):
         streams = prepare(profile, tokenizer, own_texts(profile, say))
-        if digest_of(*streams) == digest:
+        if digest_of(*streams) == kept.get("data"):
             return streams[1]
     files = ", ".join(profile.text or [profile.dataset])
     raise TutorialError(

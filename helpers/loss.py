@@ -70,7 +70,11 @@ def score(model, ids: np.ndarray, block: int, stride: int | None = None) -> tupl
     block - stride tokens of context. Scored in fp32, summed in fp64.
     Method: https://huggingface.co/docs/transformers/perplexity
     """
-    stride = stride or block
+    stride, longest = stride or block, model.config.n_positions
+    if not 2 <= block <= longest:
+        raise TutorialError(
+            f"The block must be from 2 to {longest:,} tokens, this model's context, not {block:,}."
+        )
     if not 0 < stride <= block:
         raise TutorialError(f"The stride must be from 1 to the block, {block}, not {stride}.")
     if len(ids) < 2:
@@ -131,12 +135,7 @@ def evaluate(
     tokens are scored. Raises TutorialError for a block that the model cannot take, or a text
     without tokens.
     """
-    longest = model.config.n_positions
-    block = block or longest
-    if not 2 <= block <= longest:
-        raise TutorialError(
-            f"The block must be from 2 to {longest:,} tokens, this model's context, not {block:,}."
-        )
+    block = block or model.config.n_positions
     total, count = score(model, ids, block, stride)
     return Evaluation(total / count, perplexity(total / count), count, block, stride or block)
 

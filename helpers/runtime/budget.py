@@ -57,9 +57,9 @@ def make_plan(
         evaluations = min(full, max(3, math.ceil(profile.epochs)))
         return Plan(full, full, evaluations, len(validation_tokens), None)
     began, budget, evaluations = time.perf_counter(), 60 * profile.minutes, 3
-    step = _measure_step(model, blocks, profile, mean_loss, limit=0.05 * budget)
     sample = validation_tokens[: 2 * profile.block_size]
-    score(model, sample, profile.block_size)  # warms up
+    score(model, sample, profile.block_size)  # refuses a block that does not fit, and warms up
+    step = _measure_step(model, blocks, profile, mean_loss, limit=0.05 * budget)
     part = time.perf_counter()
     score(model, sample, profile.block_size)
     per_token = (time.perf_counter() - part) / len(sample)

@@ -83,7 +83,7 @@ def begin(folder: Path, plan: Plan) -> None:
     others = [file for file in folder.parent.glob("*/*/*") if folder not in file.parents]
     if size := sum(file.stat().st_size for file in others):
         held = f"{folder.parent} holds {size / 1e9:,.3g} GB of runs with other settings"
-        print(f"{held}; delete the folders that you do not want to go on with.", flush=True)
+        print(f"A new run. {held}; repeat them to go on, or delete the folders.", flush=True)
 
 
 def read_plan(folder: Path) -> Plan:

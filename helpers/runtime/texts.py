@@ -16,7 +16,7 @@ KINDS = (*WHOLE, ".csv", ".tsv", ".jsonl", ".json", ".parquet")  # each also wit
 # A line of a table of one column: a cell in quotes, maybe over several lines, or else all of it.
 _LINE = re.compile(r'(?!\Z)(?:"([^"]*(?:""[^"]*)*)"|([^\r\n]*))(?:\r\n?|\n|\Z)')
 # As files for other programs hold them: what stands between them is a document of its own.
-_MARK = re.compile(r"<\|(?:start|end)oftext\|>\n?")
+_MARK = re.compile(r"<\|(?:start|end)oftext\|>(?:\r?\n)?")
 _SPACE = re.compile(r"\s*")
 _HALF = re.compile("[\ud800-\udfff]")  # of an emoji
 ODD = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ufffd-\uffff]")  # no writing, or one that was lost
@@ -134,7 +134,7 @@ def _decode(data: bytes) -> tuple[str, bool]:
 def _check_column(column: str, names: list[str]) -> None:
     if names and column not in names:
         shown = listed([name[:40] for name in names])
-        advice = f"only {shown}; name one with --column (the first line of a table is their names)"
+        advice = f"only {shown}; name one with --column (a table needs a first line with names)"
         raise ValueError(f"it has no column named {column}, {advice}")
 
 

@@ -27,10 +27,11 @@ def inspect(profile: Profile, say: Callable = print) -> None:
     for what, part, ids in zip(("training", "validation"), texts, tokens, strict=True):
         share = len(ids) / max(1, sum(map(len, tokens)))
         say(f"For {what}: documents {len(part):,}, tokens {len(ids):,} ({share:.0%})")
-    rows = len(tokens[0]) // profile.block_size
+    rows, rest = divmod(len(tokens[0]), profile.block_size)
     a_step = f"{profile.global_batch_size} in a step"
     say(f"Rows of {profile.block_size:,} tokens to train on: {rows:,}, {a_step}")
-    first, last = (tokenizer.decode(ids.tolist()) for ids in (tokens[0][:200], tokens[0][-200:]))
+    ends = tokens[0][: 8 * WIDTH], tokens[0][-8 * WIDTH :]  # which may cut a character in two
+    first, last = (tokenizer.decode(ids.tolist()).strip("\ufffd") for ids in ends)
     say("It begins and ends so, decoded from its tokens:")
     for line in first.splitlines(keepends=True)[:2]:
         say(f"    {line[:WIDTH]!r}" + " ..." * (len(line) > WIDTH))
@@ -38,6 +39,8 @@ def inspect(profile: Profile, say: Callable = print) -> None:
         say("    " + "... " * (len(line) > WIDTH) + f"{line[-WIDTH:]!r}")
     for warning in warnings(*texts, rows, profile.global_batch_size):
         say(f"Note: {warning}.")
+    if rows and 10 * rest > len(tokens[0]):
+        say(f"Note: the last {rest:,} tokens fill no row, so none is learned; try another --block.")
 
 
 def warnings(training: list[str], validation: list[str], rows: int, batch: int) -> Iterator[str]:

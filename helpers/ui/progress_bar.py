@@ -56,14 +56,13 @@ def report(summary: dict, output: Path, prompt: str, texts: dict[str, str]) -> N
     """Print how `texts` continue `prompt`, and what was saved in `output`."""
     for when, text in texts.items():
         print(f"\n{when}, continuing {prompt!r}:\n{text}")
-    stopped = summary["stopped_early"]
-    end = "Stopped early" if stopped else "Done"
+    end = "Stopped early" if summary["stopped_early"] else "Done"
     name = output.name if output.parent == home() else str(output)
-    folder = "" if name == MODEL_FOLDER else f" {shlex.quote(name)}"
+    folder = "" if name == MODEL_FOLDER else f" {shlex.quote('./' * name.startswith('-') + name)}"
     print(
         f"\n{end} after {summary['seconds']:.0f} s: validation perplexity "
         f"{summary['perplexity_before']:.2f} before, {summary['perplexity_after']:.2f} after "
         f"{summary['steps']:,} steps. Saved in {output}.\nTry it: python -m helpers prompt{folder}"
     )
-    if stopped:  # which leaves a checkpoint
+    if summary["stopped_early"]:  # which leaves a checkpoint
         print("The same command as before goes on where this training stopped.")

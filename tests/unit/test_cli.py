@@ -254,6 +254,14 @@ def test_a_text_ends_before_a_string_that_spans_tokens(
     assert json.loads(file.read_text(encoding="utf-8"))["text"] == wanted
 
 
+@pytest.mark.parametrize("prompt", ["<|endoftext|>", "A fox<|endoftext|>", "<|startoftext|>[PAD]"])
+def test_marks_in_a_prompt_and_as_a_stop_string_are_texts(once, prompt):
+    printed = once("--prompt", prompt).out
+    assert printed.startswith(prompt) and len(printed) > len(prompt) + 12
+    for stop in ("<|endoftext|>", "<|startoftext|>", "[PAD]"):
+        assert once("--prompt", prompt, "--stop", stop).out == printed, "it is not in the text"
+
+
 def test_texts_go_to_a_new_file_and_never_to_an_old_one(once, micro_model, tokenizer, tmp_path):
     file = tmp_path / "texts.jsonl"
     assert once("--samples", "2", "--stop", "zebra", "--output", file).out == ""
@@ -289,6 +297,7 @@ def test_the_saved_model_opens_without_the_helpers(trained):
         ("fine_tuned_gpt2", "python -m helpers prompt"),
         ("my_model", "python -m helpers prompt my_model"),
         ("my model", "python -m helpers prompt 'my model'"),
+        ("-мой 🦊.", "python -m helpers prompt './-мой 🦊.'"),
         ("/else/fine_tuned_gpt2", "python -m helpers prompt /else/fine_tuned_gpt2"),
     ],
 )
@@ -357,6 +366,7 @@ def test_evaluate_scores_the_held_out_part_of_own_text(own):
     result = run("evaluate", "mine", "--json", home=home)
     assert result.returncode == 0, result.stderr
     assert "Files read: 2" in result.stderr
+    assert "Tokens in a block while it was trained: 256." in result.stderr
     found = json.loads(result.stdout)  # nothing but the object
     assert found["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-6)
     assert found["tokens"] == summary["validation_tokens"]

@@ -80,3 +80,21 @@ def test_what_is_not_odd():
     ours = "Naïve cafés: « à côté », 12 °C, Ça va – “yes”, «café».\tÃO\f"
     refrain = [f"A verse of its own, {number},\nand the refrain" for number in range(40)]
     assert list(warnings([*GOOD, ours, *refrain], [], 8, 8)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Лодка пришла домой, и все спали. ", "小船回家了，大家都睡了。", "🦊 и 👩‍👩‍👧 ", "ж🦊"]
+)
+def test_both_ends_show_no_half_of_a_letter(capsys, tmp_path, text):
+    (tmp_path / "a.txt").write_text(400 * text, encoding="utf-8")
+    printed = command(capsys, "--text", tmp_path / "a.txt")
+    assert "\ufffd" not in printed
+    first = printed.split("decoded from its tokens:\n    ")[1].splitlines()[0]
+    assert first.endswith(" ..."), "the line goes on"
+
+
+@pytest.mark.parametrize(("words", "left"), [(60, True), (600, False)])
+def test_a_remainder_that_is_much_of_the_text_is_said(capsys, tmp_path, words, left):
+    (tmp_path / "a.txt").write_text("one two three four " * words, encoding="utf-8")
+    printed = command(capsys, "--text", tmp_path / "a.txt", "--block", 150)
+    assert ("tokens fill no row, so none is learned; try another --block." in printed) == left

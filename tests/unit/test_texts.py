@@ -56,6 +56,8 @@ def test_files_of_every_kind(read):
         ("n,text\n1,null\n2,007\n", ["null", "007"]),
         ('n,text\n1,"a, b\nc"\n', ["a, b\nc"]),
         ("n;text\n1;Roses, violets\n", ["Roses, violets"]),
+        ('text\r\r\none\r\r\n"a ""b"""\r\r\n', ["one", 'a "b"']),  # by csv in Windows' text mode
+        ("n,text\r\r\n1,one\r\r\n2,two\r\r\n", ["one", "two"]),
         ("text\n" + "x" * 300_000, ["x" * 300_000]),
         ("n,text\n1," + "x" * 300_000, ["x" * 300_000]),
     ],
@@ -152,11 +154,25 @@ def test_marks_of_other_programs_divide_a_text_and_are_never_learned(read):
     marked = "<|startoftext|>One.\n<|endoftext|>\n<|startoftext|>Two.<|endoftext|>Three."
     found = read(a_txt=marked, b_csv="text\n<|startoftext|>A joke, short.<|endoftext|>\nPlain.\n")
     assert found.documents == ["One.\n", "Two.", "Three.", "A joke, short.", "Plain."]
+    rows = json.dumps({"text": "<|startoftext|>\r\nOne.<|endoftext|>\r\n"})
+    assert read(c_jsonl=rows).documents[-1] == "One.", "no empty line, nor one of Windows'"
     assert "divided at 4 marks such as <|endoftext|> (a.txt)" in str(found)
     assert "divided at 2 marks" in str(found) and "without text" not in str(found)
 
 
 def test_a_table_without_a_header_is_told_so_in_a_short_sentence(read):
-    with pytest.raises(TutorialError, match="first line of a table is their names") as caught:
+    with pytest.raises(TutorialError, match="a table needs a first line with names") as caught:
         read(a_csv="It was the best of times, it was the worst of times, " * 40 + "\nand more\n")
     assert "and 78 more" in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "name", ["我的 текст 🦊.txt", "-dash.txt", "two..dots.txt", " a space.txt", "[a]{b}%d.txt"]
+)
+def test_a_file_of_any_name_is_read_alone_and_in_a_folder_of_any_name(tmp_path, name):
+    folder = tmp_path / "-мои тексты 🏠 1."
+    folder.mkdir()
+    (folder / name).write_text("text", encoding="utf-8")
+    for named in (folder, folder / name):
+        found = read_texts([str(named)])
+        assert (found.documents, found.notes) == (["text"], [])

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState, pipeline
 
-from helpers import loading, loss, profiles, training
+from helpers import generation, loading, loss, profiles, training
 from helpers.callbacks import STOPS, Clock, Deadline, StopRequest
 from helpers.data import Blocks
 from helpers.runtime import budget, checkpoints, saving
@@ -107,6 +107,16 @@ def test_what_was_saved_is_what_was_trained(go, home):
         torch.equal(*pair) for pair in zip(model.parameters(), loaded.parameters(), strict=True)
     )
     assert torch.allclose(model(ids).logits, loaded(ids).logits, atol=1e-6)
+
+
+def test_the_saved_model_writes_what_the_one_in_memory_writes(go, home, tokenizer):
+    model, _ = go(epochs=1)
+    greedy = generation.Sampling(temperature=0, max_new_tokens=20)
+    wanted = generation.generate(model, tokenizer, "The fox", greedy)
+    assert generation.generate(*loading.load_fine_tuned("model"), "The fox", greedy) == wanted
+    write = pipeline("text-generation", str(home / "model"), device="cpu")
+    [found] = write("The fox", do_sample=False, max_new_tokens=20)
+    assert found["generated_text"] == f"The fox{wanted}"
 
 
 @pytest.mark.parametrize("change", [{"attention": "eager"}, {"compile": True}], ids=str)
@@ -301,9 +311,25 @@ def test_other_settings_are_another_run(go, home):
     with pytest.raises(Killed):
         go([StopAt(15, kill)])
     assert go(learning_rate=0.02)[1]["resumed_from_step"] is None
+    assert go(global_batch_size=2)[1]["resumed_from_step"] is None
     checkpoint = next((home / "checkpoints").rglob("checkpoint-8"))
     shutil.copytree(checkpoint, checkpoint.with_name("checkpoint-8 copy"))  # no step of the run
     assert go()[1]["resumed_from_step"] == 8
+
+
+def test_another_number_of_processes_is_another_run(micro_profile, streams, home, monkeypatch):
+    alone = checkpoints.settings_of(micro_profile, *streams, home / "model")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    both = checkpoints.settings_of(micro_profile, *streams, home / "model")
+    folders = [checkpoints.run_folder(one, home / "model") for one in (alone, both)]
+    assert folders[0] != folders[1]
+
+
+@pytest.mark.parametrize("minutes", [None, 1.0])
+def test_a_block_longer_than_the_context_gets_a_sentence(go, home, minutes):
+    with pytest.raises(TutorialError, match="from 2 to 64 tokens, this model's context, not 1,024"):
+        go(block_size=1024, minutes=minutes)
+    assert not (home / "model").exists()
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_with_a_sentence(go, home):
@@ -692,8 +718,10 @@ def test_checkpoints_of_runs_with_other_settings_are_named_at_the_start(go, home
     with pytest.raises(Killed):
         go([StopAt(9, kill)])
     assert "other settings" not in capsys.readouterr().out
-    go(epochs=0.1)
+    go(epochs=0.1, global_batch_size=2)
     said = capsys.readouterr().out
-    assert re.search(rf"{home / 'checkpoints'} holds 0.00\d+ GB of runs with other settings;", said)
+    assert re.search(
+        rf"A new run. {home / 'checkpoints'} holds 0.00\d+ GB of runs with other settings;", said
+    )
     assert go()[1]["resumed_from_step"] == 8  # it is no other
     assert "other settings" not in capsys.readouterr().out
