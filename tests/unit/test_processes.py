@@ -60,11 +60,15 @@ def alone(tmp_path_factory):
 
 
 def weights(home) -> str:
-    return hashlib.sha256((home / "fine_tuned_gpt2" / "model.safetensors").read_bytes()).hexdigest()
+    """The digest of a model's weights, or of an adapter's."""
+    [file] = (home / "fine_tuned_gpt2").glob("*.safetensors")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(alone, tmp_path):
-    """SIGKILL three times, between the first step and the end; KILLS and SEED for more."""
+    """SIGKILL three times, between the first step and the end; KILLS and SEED for more, and LORA
+    for an adapter.
+    """
     straight, moments = alone["home"], random.Random(os.environ.get("SEED"))
     command, told = [sys.executable, "-u", "tests/worker.py", tmp_path / "out.json"], []
     for number in range(int(os.environ.get("KILLS", 3))):
