@@ -127,7 +127,7 @@ def coloured(pieces: list[str], values: list[float]) -> str:
     shades = LinearSegmentedColormap.from_list("change", [ORANGE, "white", SKY])
     spans = []
     for piece, value in zip(pieces, values, strict=True):
-        level = round(max(-4.0, min(4.0, float(value))))
+        level = round(float(value))  # beyond 4, the colour stays
         style = f"color: black; background: {to_hex(shades(0.5 + level / 8))}"
         line = "; text-decoration: underline" if level < 0 else ""
         text = html.escape(piece).replace("\n", "⏎<br>")
