@@ -19,7 +19,7 @@ def model_card(folder: Path, about: About, test: str = "") -> str:
     own = summary["dataset"].startswith(OWN_TEXT)  # whose files' names nobody need know
     return f"""---
 language: {about.language}
-license: {about.licence.partition(":")[0]}
+license: {about.licence.partition(":")[0] if about.licence == about.data_licence else "other"}
 library_name: transformers
 pipeline_tag: text-generation{f"{chr(10)}base_model: {summary['model']}" if of_hub else ""}
 ---

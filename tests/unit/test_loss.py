@@ -131,6 +131,19 @@ def test_the_loss_in_parts_is_the_librarys_cross_entropy(monkeypatch, dtype):
     assert torch.allclose(gradient, wanted, atol=1e-6 if dtype == torch.float32 else 4e-3)
 
 
+def test_the_backward_pass_of_the_loss_holds_three_tables_and_in_parts_about_two(monkeypatch):
+    """Lesson 10's count for the logits: kept log-probabilities, and their slopes twice."""
+    monkeypatch.setattr(loss, "_rows_at_once", lambda *_: 16)
+    hidden = torch.randn(512, 8, requires_grad=True)
+    table, targets = torch.randn(4096, 8), torch.randint(4096, (512,))
+    for compute, tables in ((torch.nn.functional.cross_entropy, 3), (loss.cross_entropy, 2)):
+        with torch.profiler.profile(profile_memory=True) as profiler:
+            compute(hidden @ table.T, targets).mean().backward()
+        events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+        changes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+        assert np.cumsum(changes).max() / (512 * 4096 * 4) == pytest.approx(tables, abs=0.1)
+
+
 def test_a_loaded_model_computes_what_the_library_does(tokenizer):
     from transformers import AutoModelForCausalLM
 

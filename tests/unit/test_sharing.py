@@ -52,7 +52,10 @@ def folder(tmp_path, micro_model, tokenizer):
 def test_a_card_says_what_the_summary_and_its_maker_know(folder):
     text = sharing.model_card(folder, ABOUT)
     card = ModelCard(text)
-    assert (card.data.license, card.data.base_model, card.data.language) == ("mit", GPT2, "en")
+    # no one licence is true of both: a head "mit" would pass for the text, too
+    assert (card.data.license, card.data.base_model, card.data.language) == ("other", GPT2, "en")
+    alike = sharing.model_card(folder, replace(ABOUT, data_licence="mit"))
+    assert ModelCard(alike).data.license == "mit"
     assert card.data.pipeline_tag == "text-generation"
     for told in ("# A small one", "Two letters.", "started from: mit. Data: Not to be passed on.",
                  "People in the data: Ann, who has agreed.", "It rambles.", "1,200 steps",
