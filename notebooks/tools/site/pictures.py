@@ -9,6 +9,12 @@ PICTURES = {
         "Five bars: the words that the model thinks likeliest after the prompt, and their "
         "probabilities. The first bar is far longer than the others."
     ),
+    # 02
+    "a0020211": (
+        "A histogram of the lengths of paragraphs in words, yours and WikiText-2's. That of "
+        "the small encyclopedia is one narrow hump. That of WikiText-2 begins with a peak of "
+        "very short ones, and goes on past 400 words."
+    ),
     # 03
     "df3dffb4": (
         "Bars: the share of positions that no loss scores, for packing, and for articles and "
