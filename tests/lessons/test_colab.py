@@ -32,6 +32,7 @@ STUB = {
     "sitecustomize.py": "import google.colab\n",  # Colab's kernel has imported it
     "torchao/__init__.py": "",  # which peft does not accept
     "torchao-0.10.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n",
+    "torchao-0.10.0.dist-info/top_level.txt": "torchao\n",
 }
 WRITTEN = {
     "05": {"fine_tuned_gpt2", "checkpoints"},
