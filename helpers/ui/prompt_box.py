@@ -223,9 +223,9 @@ class PromptBox:
         """Display a run that is not growing, or nothing, and say what it is."""
         with self.lock:
             self.run = run
+            self._draw()  # before the status: who reads that finds all of the text there
             number = f"Text {self._place() + 1} of {len(self.history)}"
             self._say(f"{number}: {describe(run, in_words(run[0].sampling))}" if run else "")
-            self._draw()
 
     def _say(self, note: str) -> None:
         self.status.value = f'<div role="status"><i>{html.escape(note)}</i></div>'
