@@ -100,7 +100,9 @@ def prepare_peft() -> bool:
         return False
     except ImportError:
         for module in list(sys.modules.values()):  # some have it under a name of their own
-            if getattr(module, "is_torchao_available", None) is asked:
+            if (
+                getattr(module, "__dict__", {}).get("is_torchao_available") is asked
+            ):  # loads nothing
                 module.is_torchao_available = lambda: False
         return True
 
