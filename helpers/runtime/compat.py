@@ -100,9 +100,7 @@ def prepare_peft() -> bool:
         return False
     except ImportError:
         for module in list(sys.modules.values()):  # some have it under a name of their own
-            if (
-                getattr(module, "__dict__", {}).get("is_torchao_available") is asked
-            ):  # loads nothing
+            if getattr(module, "__dict__", {}).get("is_torchao_available") is asked:
                 module.is_torchao_available = lambda: False
         return True
 
