@@ -1,10 +1,11 @@
 """Adapters: equal to the arithmetic, trained and kept as models are, merged, and switched."""
 
+import importlib
 import json
 import re
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -206,6 +207,10 @@ def test_an_old_torchao_is_hidden_from_peft(monkeypatch, micro_model, capsys):
 
     monkeypatch.setattr(import_utils, "is_torchao_available", old)
     monkeypatch.setattr(torchao, "is_torchao_available", old)
+    # transformers has such modules: asked for a name, they load others, which may be missing
+    lazy = ModuleType("lazy")
+    lazy.__getattr__ = lambda name: importlib.import_module("not_installed")
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
     assert lora.trained(lora.adapt(micro_model, 4)) > 0
     assert capsys.readouterr().out.count("torchao is hidden from it") == 1
     lora.adapt(new_micro_model(), 4)

@@ -273,6 +273,15 @@ def test_stop_is_grey_again_when_a_text_cannot_be_begun_or_breaks_off(box, monke
     assert box.stop.disabled and "broke off" in box.status.value
 
 
+def test_the_status_says_that_a_text_is_done_only_when_all_of_it_is_drawn(box):
+    seen = []
+    box.status.observe(lambda change: seen.append(("status", change.new)), names="value")
+    box.output.observe(lambda change: seen.append(("output", change.new)), names="value")
+    click(box, box.generate)
+    done = next(place for place, (_, value) in enumerate(seen) if ">Text 1 of 1" in value)
+    assert [kind for kind, _ in seen[done:]] == ["status"], "nothing is drawn behind it"
+
+
 def test_the_text_stands_right_under_the_buttons_and_the_dials_last_and_folded(box):
     places = [box.box.children.index(part) for part in (box.prompt, box.output, box.dials.box)]
     assert places == [0, 3, len(box.box.children) - 1]
