@@ -70,8 +70,10 @@ def test_the_rate_climbs_stays_and_falls_to_zero_in_the_last_part():
     assert factors == pytest.approx([0.01, 1, 1, 1, 0.5, 0.001])
 
 
-def test_a_stopped_run_goes_on_where_it_stood(tmp_path):
+def test_a_stopped_run_goes_on_where_it_stood(tmp_path, monkeypatch):
     """Stopped after a step and gone on, it has the weights of a run that was not stopped."""
+    for name, small in (("WIDTH", 64), ("LAYERS", 2), ("BATCH", 4), ("FACTS", 3)):
+        monkeypatch.setattr(pretrain, name, small)
     books = torch.randint(4096, (9000,), generator=torch.Generator().manual_seed(0))
 
     def run(name, steps, hours=float("inf")):
