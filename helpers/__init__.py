@@ -4,6 +4,7 @@ Importing this package is instant: nothing heavy loads until it is used.
 """
 
 import os
+import textwrap
 
 # Set before the tokenizers load: with it they do not warn, and cannot hang, when a process forks.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -15,6 +16,11 @@ def print_utf8() -> None:
 
     for stream in filter(None, (sys.stdout, sys.stderr)):  # one that is closed is None
         stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def wrapped(text: str, width: int = 80) -> str:
+    """`text` to print, its long lines broken between words; JupyterLab breaks them anywhere."""
+    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 
 
 def start():
@@ -34,7 +40,7 @@ def start():
         advice = "choose the kernel you installed for, or %pip install -r ../requirements.txt"
         raise TutorialError(f"{here}; {advice}") from None
     print(f"Python {platform.python_version()} on {platform.system()}, {os.cpu_count()} CPU cores")
-    print(f"P{str(profile)[1:]}")
+    print(wrapped(f"P{str(profile)[1:]}"))
     if profile.name == "gpt2":
         hub.use_cached(profile.model, profile.hub_dataset)
         try:

@@ -49,10 +49,9 @@ class Clock(TrainerCallback):
         if "loss" in logs and self.step_began is not None:
             self.step_seconds += time.perf_counter() - self.step_began
             self.step_began = None
-        tokens = state.global_step * self.tokens_per_step
-        entry = state.log_history[-1]
-        entry.update(elapsed=self.elapsed(), step_seconds=self.step_seconds)
-        entry["tokens_per_second"] = tokens / max(self.step_seconds, 1e-9)
+        speed = state.global_step * self.tokens_per_step / max(self.step_seconds, 1e-9)
+        times = {"elapsed": self.elapsed(), "step_seconds": self.step_seconds}
+        state.log_history[-1].update(times, tokens_per_second=speed)
 
 
 class Milestones(TrainerCallback):

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from IPython.display import Markdown, display
 
+from helpers import wrapped
 from helpers.profiles import BUNDLED, Profile
 from helpers.runtime.errors import TutorialError
 
@@ -39,7 +40,7 @@ class Exercises:
 
     def check(self, number: int, answer) -> None:
         """Say whether `answer` is right and, if it is not, what may have gone wrong."""
-        print(self._verdict(number, answer))
+        print(wrapped(self._verdict(number, answer)))
 
     def _verdict(self, number: int, answer) -> str:
         parts, push = self._parts(number), f"hint({number}) gives a push."
@@ -69,7 +70,7 @@ class Exercises:
         self.hinted[number - 1] = place = min(self.hinted[number - 1] + 1, len(hints))
         last = f"the last one; solution({number}) shows the answer"
         more = last if place == len(hints) else "hint again for more"
-        print(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})")
+        print(wrapped(f"Hint {place} of {len(hints)}: {_prose(hints[place - 1])} ({more})"))
 
     def solution(self, number: int) -> None:
         """Show one way to solve it, with its code."""
@@ -94,8 +95,7 @@ class Exercises:
 
     def _parts(self, number: int) -> dict[str, list[str]]:
         if number not in range(1, len(self.parts) + 1):
-            count = len(self.parts)
-            raise TutorialError(f"This lesson has the exercises 1 to {count}, and no {number}.")
+            raise TutorialError(f"There are exercises 1 to {len(self.parts)}, and no {number}.")
         return self.parts[number - 1]
 
 

@@ -35,8 +35,7 @@ def bars(
 ) -> Axes:
     """Horizontal bars, the first on top, each with its value written beside it."""
     axes = new_axes(title, xlabel, "")
-    drawn = axes.barh(labels, values, color=colour)
-    axes.bar_label(drawn, [form.format(value) for value in values], padding=4)
+    axes.bar_label(axes.barh(labels, values, color=colour), fmt=form, padding=4)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.grid(visible=False, axis="y")
@@ -46,8 +45,7 @@ def bars(
 def heat_map(matrix, labels: list[str], title: str, xlabel: str, ylabel: str, unit: str) -> Axes:
     """Shares from 0 (white) to 1 (dark), by their root; `matrix` is (len(labels), len(labels))."""
     axes = new_axes(title, xlabel, ylabel, plt.figure(figsize=(8.0, 5.0), layout="constrained"))
-    drawn = axes.imshow(matrix, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    axes.figure.colorbar(drawn, label=unit)
+    axes.figure.colorbar(axes.imshow(matrix, cmap="Blues", norm=PowerNorm(0.5, 0, 1)), label=unit)
     axes.set_xticks(range(len(labels)), labels, rotation=90)
     axes.set_yticks(range(len(labels)), labels)
     axes.grid(visible=False)
@@ -100,6 +98,8 @@ def rate_curves(curves: dict[str, dict[float, float]]) -> None:
     axes.set_prop_cycle(color=[BLUE, ORANGE, GREEN, RED], marker=list("os^D"))
     for name, found in curves.items():
         axes.loglog(list(found), list(found.values()), label=name)
+    axes.xaxis.set(major_formatter="{x:g}", minor_formatter="")  # 0.001, and not 10^-3
+    axes.yaxis.set(major_formatter="{x:g}", minor_formatter="{x:g}")
     axes.legend(frameon=False)
     show()
 

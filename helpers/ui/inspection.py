@@ -28,8 +28,8 @@ def inspect(profile: Profile, say: Callable = print) -> None:
         share = len(ids) / max(1, sum(map(len, tokens)))
         say(f"For {what}: documents {len(part):,}, tokens {len(ids):,} ({share:.0%})")
     rows, rest = divmod(len(tokens[0]), profile.block_size)
-    a_step = f"{profile.global_batch_size} in a step"
-    say(f"Rows of {profile.block_size:,} tokens to train on: {rows:,}, {a_step}")
+    block, batch = profile.block_size, profile.global_batch_size
+    say(f"Rows of {block:,} tokens to train on: {rows:,}, {batch} in a step")
     ends = tokens[0][: 8 * WIDTH], tokens[0][-8 * WIDTH :]  # which may cut a character in two
     first, last = (tokenizer.decode(ids.tolist()).strip("\ufffd") for ids in ends)
     say("It begins and ends so, decoded from its tokens:")

@@ -23,9 +23,8 @@ class LivePlot(TrainerCallback):
     """
 
     def __init__(self, sample: Callable[[], str] = str):
-        self.sample, self.history = sample, []
+        self.sample, self.history, self.stopped = sample, [], False
         self.next_drawing = self.next_figures = 0.0  # on the clock of time.monotonic
-        self.stopped = False
         self.picture, self.figures = ipywidgets.HTML(), ipywidgets.HTML()
         self.stop = button("Stop", "End the training after this step; keep the model", self._stop)
         self.stop.layout.display = "none" if on_colab() else None
@@ -57,14 +56,12 @@ class LivePlot(TrainerCallback):
         self.next_drawing = now + max(REFRESH, 50 * (now - began))
 
     def _tell(self, line: str) -> None:
-        sample = self.sample()
-        note = f"<br>latest sample: <i>{html.escape(sample)}</i>" if sample else ""
-        self.figures.value = line + note
+        sample = html.escape(self.sample())
+        self.figures.value = line + f"<br>latest sample: <i>{sample}</i>" * bool(sample)
 
     def _figures(self, state) -> str:
         """A line on how far the run is."""
-        log, done = state.log_history, max(1, state.global_step)
-        entry = log[-1]
+        log, done, entry = state.log_history, max(1, state.global_step), state.log_history[-1]
         training = [one for one in log if "loss" in one][-1]
         scored = [one["eval_perplexity"] for one in log if "eval_loss" in one]
         left = (state.max_steps - state.global_step) * entry["step_seconds"] / done
@@ -83,13 +80,12 @@ class LivePlot(TrainerCallback):
         done, steps = state.global_step, state.max_steps
         before, *scored = [one["eval_perplexity"] for one in self.history if "eval_loss" in one]
         best = min(scored, default=before)
-        line = (
+        self.picture.value = losses_as_html(self.history, steps)
+        self._tell(self._figures(state))  # or the page would jump
+        print(  # below the box, where it is stored, too
             f"{'Stopped' if done < steps else 'Done'} after {done:,} of {steps:,} steps: "
             f"validation perplexity {before:,.2f} before, {best:,.2f} at its best."
         )
-        self.picture.value = losses_as_html(self.history, steps)
-        self._tell(self._figures(state))  # or the page would jump
-        print(line)  # below the box, where it is stored, too
 
 
 def _time(seconds: float) -> str:

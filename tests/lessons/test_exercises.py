@@ -80,7 +80,9 @@ ANOTHER_KIND = "Exercise {0}: not yet. I expect {1}, and got {2}. hint({0}) give
 
 
 def said(capsys) -> str:
-    return capsys.readouterr().out.strip()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines), default=0) <= 80, "else a word is broken"
+    return " ".join(lines).strip()
 
 
 @pytest.mark.parametrize(

@@ -315,8 +315,8 @@ def test_the_picture_of_the_prompt_box_is_small_framed_and_not_glaring():
     frame = [*pixels[0], *pixels[-1], *pixels[:, 0], *pixels[:, -1]]
     assert all((pixel == frame[0]).all() for pixel in frame) and (pixels[2, 2] != frame[0]).any()
     lesson = (ROOT / "notebooks" / "06_generate.ipynb").read_text(encoding="utf-8")
-    after = lesson.partition("images/prompt_box.png")[2].splitlines()[:3]
-    assert any("*A picture: yours is above.*" in line for line in after)
+    before = lesson.partition("images/prompt_box.png")[0].splitlines()[-3:]
+    assert any("<details><summary>A picture of a box" in line for line in before), "it is folded"
 
 
 def test_the_readme_begins_with_what_is_used_most():

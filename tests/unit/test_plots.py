@@ -26,4 +26,9 @@ def test_four_ways_of_training_are_told_apart_without_colours_too(monkeypatch):
     assert len({line.get_marker() for line in lines}) == 4
     assert [text.get_text() for text in axes.get_legend().get_texts()][0] == "all weights"
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    axes.figure.draw_without_rendering()
+    labels = [one.get_text() for axis in (axes.xaxis, axes.yaxis) for which in ("major", "minor")
+              for one in axis.get_ticklabels(which=which)]  # fmt: skip
+    assert {"0.001", "30", "40"} <= {*labels}
+    assert not any("10^" in label for label in labels), "6 x 10^1 is 60"
     plt.close()
