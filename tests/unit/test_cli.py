@@ -1,5 +1,9 @@
-"""The commands as a learner types them, on the bundled model and encyclopedia."""
+"""The commands as a learner types them, on the bundled model and encyclopedia.
 
+One of each kind in a process of its own; more of them in this one, since each process loads torch.
+"""
+
+import contextlib
 import copy
 import io
 import json
@@ -8,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,13 +28,21 @@ from tests.conftest import ROOT, run
 from tests.unit.test_loss import by_hand
 
 
+def here(*arguments, home, typed=""):
+    """As `run`, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT2_TUTORIAL_HOME", str(home))
+        patch.setattr(sys, "stdin", io.StringIO(typed))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main([str(argument) for argument in arguments])
+    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(trained_by_the_script):
     """`python -m helpers train`, as in the README; its folder and what it printed."""
-    home = tmp_path_factory.mktemp("home")
-    result = run("train", home=home)
-    assert result.returncode == 0, result.stderr
-    return home, result.stdout
+    return trained_by_the_script
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,7 @@ def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, bloc
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     (tmp_path / "b.md").write_text("# Second file\n", encoding="utf-8")
     files = (tmp_path / "a.txt", tmp_path / "b.md")
-    result = run(
+    result = here(
         "evaluate",
         "--json",
         "--block",
@@ -114,7 +127,7 @@ def test_prompt_writes_rewrites_and_leaves(trained):
     assert first.split("[seed")[0] != again.split("[seed")[0]
     assert other.startswith(" = The bridge =")
     assert (
-        run(*arguments, home=trained[0], typed=" = The lighthouse =\n:q\n").stdout.split(
+        here(*arguments, home=trained[0], typed=" = The lighthouse =\n:q\n").stdout.split(
             "prompt> "
         )[1]
         == first
@@ -321,17 +334,17 @@ def test_prompt_and_evaluate_take_an_adapter_as_a_model(tmp_path):
     summary, settings = saving.read_summary(folder), saving.read_json(folder / saving.SETTINGS)
     assert summary["lora"] == 4 and settings["learning_rate"] == pytest.approx(3e-3)
     assert summary["perplexity_after"] < 0.9 * summary["perplexity_before"]
-    done = run("evaluate", "--json", "small", home=tmp_path)
+    done = here("evaluate", "--json", "small", home=tmp_path)
     assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["perplexity"] == pytest.approx(summary["perplexity_after"], rel=1e-4)
-    done = run("prompt", "small", "--max-new-tokens", "5", home=tmp_path, typed="A turtle\n:q\n")
+    done = here("prompt", "small", "--max-new-tokens", "5", home=tmp_path, typed="A turtle\n:q\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("This is small (profile tiny, LoRA of rank 4, ")
     assert "A turtle" in done.stdout
-    refused = run("train", "--lora", "0", home=tmp_path)
+    refused = here("train", "--lora", "0", home=tmp_path)
     assert refused.returncode == 2 and "--lora must be a whole number above zero" in refused.stderr
-    refused = run("train", "--lora", "100000", "--output-dir", "large", home=tmp_path)
+    refused = here("train", "--lora", "100000", "--output-dir", "large", home=tmp_path)
     assert refused.returncode == 2 and "The rank must be from 1 to" in refused.stderr
 
 
@@ -346,8 +359,8 @@ def own(tmp_path_factory):
         ("c.txt", articles[9:11]),
     ):
         (home / name).write_text("".join(part), encoding="utf-8")
-    result = run("train", "--text", home / "a.txt", "--text", home / "b.txt", "--epochs", "1",
-                 "--output-dir", "mine", "--batch-size", "3", home=home)  # fmt: skip
+    result = here("train", "--text", home / "a.txt", "--text", home / "b.txt", "--epochs", "1",
+                  "--output-dir", "mine", "--batch-size", "3", home=home)  # fmt: skip
     assert result.returncode == 0, result.stderr
     return home, result.stdout, saving.read_summary(home / "mine")
 
@@ -363,7 +376,7 @@ def test_own_text(own):
 
 def test_evaluate_scores_the_held_out_part_of_own_text(own):
     home, _, summary = own
-    result = run("evaluate", "mine", "--json", home=home)
+    result = here("evaluate", "mine", "--json", home=home)
     assert result.returncode == 0, result.stderr
     assert "Files read: 2" in result.stderr
     assert "Tokens in a block while it was trained: 256." in result.stderr
@@ -393,17 +406,17 @@ def test_own_text_that_is_gone_or_changed_is_not_scored(
 def test_training_goes_on_from_an_own_model_on_new_text(own, tmp_path):
     """Into the same folder: the model before it stays beside it."""
     shutil.copytree(own[0] / "mine", tmp_path / "mine")
-    result = run("train", "--profile", "gpt2", "--model", "mine", "--text", own[0] / "a.txt",
-                 "--validation", own[0] / "c.txt", "--epochs", "1", "--output-dir", "mine",
-                 "--learning-rate", "1e-3", "--precision", "fp32", "--device", "cpu",
-                 home=tmp_path)  # fmt: skip
+    result = here("train", "--profile", "gpt2", "--model", "mine", "--text", own[0] / "a.txt",
+                  "--validation", own[0] / "c.txt", "--epochs", "1", "--output-dir", "mine",
+                  "--learning-rate", "1e-3", "--precision", "fp32", "--device", "cpu",
+                  home=tmp_path)  # fmt: skip
     assert result.returncode == 0, result.stderr
     summary = saving.read_summary(tmp_path / "mine")
     assert (summary["model"], summary["dataset"]) == ("mine", "own text: a.txt")
     before, after = (tmp_path / name / "model.safetensors" for name in ("mine.previous", "mine"))
     assert before.read_bytes() == (own[0] / "mine" / before.name).read_bytes() != after.read_bytes()
     assert saving.read_summary(before.parent) == own[2]
-    evaluated = run("evaluate", "mine", "--json", home=tmp_path)
+    evaluated = here("evaluate", "mine", "--json", home=tmp_path)
     found = json.loads(evaluated.stdout)["perplexity"]
     assert found == pytest.approx(summary["perplexity_after"], rel=1e-6)
 
