@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, Layout, Textarea, VBox
 
+from helpers import wrapped
 from helpers.generation import Sampling, encode_prompt, room
 from helpers.profiles import home, on_colab
 from helpers.runtime.compat import heard_while_busy
@@ -100,7 +101,7 @@ class PromptBox:
         cut = f"; the first {run[0].cut:,} tokens of the prompt did not fit" if run[0].cut else ""
         print(f"[seed {run[0].sampling.seed}{cut}]")
         for text in run[1:]:
-            print(f"[{text.model}]\n{prompt}{text}\n")
+            print(wrapped(f"[{text.model}]\n{prompt}{text}\n"))
         return str(run[0])
 
     def save(self) -> Path:
