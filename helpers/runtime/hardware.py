@@ -76,18 +76,18 @@ def count_adapter(config: dict, rank: int) -> int:
     return layers * rank * (4 * width + 2 * width + 2 * (width + inner))
 
 
-def training_memory(config: dict, rows: int, rank: int | None = None) -> tuple[int, int]:
+def training_memory(config: dict, rows: int, rank: int = 0, tables: int = 3) -> tuple[int, int]:
     """Bytes that training takes: for the parameters, and for `rows` of a whole context at a time.
 
     A parameter is kept in fp32 with its gradient and AdamW's two moments: 16 bytes. With a LoRA of
-    that `rank`, this holds for the adapter, and the model itself takes 4. A token leaves
-    some 17 vectors in each layer for the backward pass (Korthikanti et al. 2022,
-    https://arxiv.org/abs/2205.05198, without the attention matrix, which a fused kernel never
-    keeps), and two numbers for each word of the vocabulary, all of 4 bytes at most.
+    that `rank`, this holds for the adapter, and the model itself takes 4. In each layer a token
+    leaves 16 vectors, and dropout's masks, less than one more (Korthikanti et al. 2022, without the
+    tables of attention, https://arxiv.org/abs/2205.05198). At the end it has `tables` numbers for
+    each word of the vocabulary, all of 4 bytes at most; on a CPU two, as the loss goes in parts.
     """
     vocabulary, context, width, layers = _sizes(config)
-    a_token = 4 * (17 * width * layers + 2 * vocabulary)
-    weights = 4 * count_parameters(config) + 16 * count_adapter(config, rank or 0)
+    a_token = 4 * (17 * width * layers + tables * vocabulary)
+    weights = 4 * count_parameters(config) + 16 * count_adapter(config, rank)
     return weights if rank else 16 * count_parameters(config), rows * context * a_token
 
 
@@ -107,7 +107,7 @@ def rows_that_fit(config: dict) -> int:
 def check_memory(profile: Profile) -> None:
     """Raise TutorialError, with the arithmetic, where training does not fit the free memory."""
     config, rows = read_config(profile.model), profile.micro_batch_size
-    needs = training_memory(config, rows, profile.lora)
+    needs = training_memory(config, rows, profile.lora or 0, 2 if profile.device == "cpu" else 3)
     free = free_memory(profile.device)
     if sum(needs) > free:
         need, weights, tokens, here = (f"{b / 1e9:,.1f} GB" for b in (sum(needs), *needs, free))

@@ -1,5 +1,6 @@
 """The arithmetic of losses: against hand-written loops, the library, and Trainer's own figures."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 
 from helpers import loading, loss, profiles, training
 from helpers.loss import evaluate
+from helpers.runtime import hardware
 from helpers.runtime.errors import TutorialError
 from tests.conftest import new_micro_model
 
@@ -157,3 +159,21 @@ def test_a_loaded_model_computes_what_the_library_does(tokenizer):
     assert ours.config.activation_function == "gelu_new", (
         "as published: other programs look for this name"
     )
+
+
+@pytest.mark.parametrize("tables", [2, 3], ids=["cpu", "gpu"])
+def test_a_training_step_takes_the_memory_that_is_told_before(monkeypatch, tables):
+    """The peak of a forward and backward pass, by PyTorch's profiler; on a GPU, all rows at once.
+
+    GPUs are not at hand: there, what counts is the number of rows, and so the test decides it.
+    """
+    monkeypatch.setattr(loss, "_rows_at_once", lambda *_: 8 if tables == 2 else 128)
+    model = loading.fuse_activation(new_micro_model())
+    ids = torch.randint(4096, (2, 64))
+    with torch.profiler.profile(profile_memory=True) as watched:
+        loss.token_losses(model, ids).mean().backward()
+    events = [event for event in watched.profiler.kineto_results.events() if event.nbytes()]
+    events.sort(key=lambda event: event.start_ns())
+    peak = max(itertools.accumulate(event.nbytes() for event in events))
+    told = hardware.training_memory({**model.config.to_dict(), "n_positions": 64}, 2, 0, tables)[1]
+    assert peak == pytest.approx(told, rel=0.05)
