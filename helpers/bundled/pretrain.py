@@ -292,6 +292,9 @@ def save_bundle(folder: Path, model, tokenizer, card: str) -> None:
         for name, tensor in model.state_dict().items()
         if name != "lm_head.weight"
     }
+    # Else a pipeline that is told no length asks for 256 new tokens, more than fit after a prompt.
+    # (With a `max_length` here, each call with a `max_new_tokens` of its own would be warned.)
+    model.generation_config.max_new_tokens = 80  # as `Sampling` has it
     model.save_pretrained(folder, state_dict=weights)
     (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState, pipeline
 
 from helpers import generation, loading, loss, profiles, training
@@ -119,9 +120,22 @@ def test_the_saved_model_writes_what_the_one_in_memory_writes(go, home, tokenize
     assert found["generated_text"] == f"The fox{wanted}"
 
 
-# Of torch.compile, what Trainer and saving have to do with: the tracing, and a model in a wrapper.
-# Its C++ takes a minute to compile and is PyTorch's: COMPILER=inductor for that too.
-COMPILER = os.environ.get("COMPILER", "aot_eager")
+def test_a_pipeline_that_is_told_no_length_stays_within_the_context(home, tokenizer, capfd):
+    """Its own default is 256 new tokens: all of the bundled model's context, and then a prompt."""
+    if transformers.__version__ < "5":
+        pytest.skip("pipelines of transformers 4 take no length from a model")
+    model, _ = loading.load_pretrained(profiles.BUNDLED / "model")
+    model.save_pretrained(home / "copy")  # as a training of it does
+    tokenizer.save_pretrained(home / "copy")
+    write = pipeline("text-generation", str(home / "copy"), device="cpu")
+    write.model.generation_config.eos_token_id = None  # it goes on and on
+    count = {}
+    for name, options in (("none", {}), ("five", {"max_new_tokens": 5})):
+        [found] = write("The fox", return_tensors=True, **options)
+        count[name] = len(found["generated_token_ids"])
+    start = len(tokenizer("The fox")["input_ids"])
+    assert count == {"none": start + 80, "five": start + 5}
+    assert "max_length" not in capfd.readouterr().err, "no warning of two limits"
 
 
 @pytest.mark.parametrize("change", [{"attention": "eager"}, {"compile": True}], ids=str)
