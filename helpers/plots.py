@@ -95,7 +95,7 @@ def learning_curve(sizes: list[int], scores: list[float], unit: str) -> None:
 def rate_curves(curves: dict[str, dict[float, float]]) -> None:
     """Show the perplexity that each way of training reaches, by its learning rate."""
     axes = new_axes("Perplexity by learning rate", "learning rate", "validation perplexity")
-    axes.set_prop_cycle(color=[BLUE, ORANGE, GREEN, RED], marker=list("os^D"))
+    axes.set_prop_cycle(color=[BLACK, BLUE, ORANGE, GREEN], marker=list("*os^"), ms=[14, 6, 6, 6])
     for name, found in curves.items():
         axes.loglog(list(found), list(found.values()), label=name)
     axes.xaxis.set(major_formatter="{x:g}", minor_formatter="")  # 0.001, and not 10^-3
