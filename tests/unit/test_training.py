@@ -138,6 +138,11 @@ def test_a_pipeline_that_is_told_no_length_stays_within_the_context(home, tokeni
     assert "max_length" not in capfd.readouterr().err, "no warning of two limits"
 
 
+# Of torch.compile, what Trainer and saving have to do with: the tracing, and a model in a wrapper.
+# Its C++ takes a minute to compile and is PyTorch's: COMPILER=inductor for that too.
+COMPILER = os.environ.get("COMPILER", "aot_eager")
+
+
 @pytest.mark.parametrize("change", [{"attention": "eager"}, {"compile": True}], ids=str)
 def test_other_kernels_learn_the_same(go, home, change, monkeypatch):
     if COMPILER == "inductor" and not shutil.which("g++"):
