@@ -28,7 +28,7 @@ RUN_ALL = ("02", "03", "05", "06")
 # What the one cell of a stored lesson that shows a widget needs from those above it: untrained.
 HELPERS = "import sys; sys.path.insert(0, '..')\n"
 MODEL = f"""{HELPERS}
-from helpers import loading, lora, profiles
+from helpers import loading, lora, profiles, wrapped
 from helpers.generation import Sampling
 base, tokenizer = loading.load_base(profiles.choose("tiny"))
 """
