@@ -57,7 +57,7 @@ class LivePlot(TrainerCallback):
 
     def _tell(self, line: str) -> None:
         sample = html.escape(self.sample())
-        self.figures.value = line + f"<br>latest sample: <i>{sample}</i>" * bool(sample)
+        self.figures.value = f"{line}<br>latest sample: <i>{sample}</i>" if sample else line
 
     def _figures(self, state) -> str:
         """A line on how far the run is."""
