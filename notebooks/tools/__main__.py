@@ -5,11 +5,13 @@
     python -m notebooks.tools colab [NAME ...]    one-file editions for Google Colab
     python -m notebooks.tools map                 the links between lessons, README's tables
 
-A NAME is the start of a lesson's name, such as 05; without one, all lessons run in order. The
-model that lesson 05 trains goes to a temporary folder: your own `fine_tuned_gpt2` is not touched.
+A NAME is the start of a lesson's name, such as 05; without one, all lessons run. `run` has several
+at work at once where there are cores for it. The model that lesson 05 trains goes to a temporary
+folder: your own `fine_tuned_gpt2` is not touched.
 """
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -20,6 +22,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers import print_utf8
+from helpers.profiles import choose
+from helpers.runtime.errors import TutorialError
 from notebooks.tools.editions import edition
 from notebooks.tools.lessons import (
     COLAB,
@@ -33,10 +37,11 @@ from notebooks.tools.lessons import (
     with_tables,
 )  # fmt: skip
 
+AT_ONCE = 3  # lessons, at most: each takes about a gigabyte of memory
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def execute(lesson: Lesson) -> nbformat.NotebookNode:
+async def execute(lesson: Lesson) -> nbformat.NotebookNode:
     """The lesson with the outputs of a run from top to bottom.
 
     Raises CellExecutionError where a cell fails.
@@ -51,7 +56,7 @@ def execute(lesson: Lesson) -> nbformat.NotebookNode:
         coalesce_streams=True,  # else a print may be stored in two pieces, by chance
         extra_arguments=["--log-level=ERROR"],
     )
-    client.execute()
+    await client.async_execute()
     return clean(notebook)
 
 
@@ -67,22 +72,55 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def execute_all(lessons: list[Lesson], folder: Path) -> bool:
+def tracks(lessons: list[Lesson]) -> list[list[Lesson]]:
+    """What may run side by side: each lesson but those with one model, which keep their order."""
+    one_model = [lesson for lesson in lessons if lesson.uses_the_model]
+    alone = [[lesson] for lesson in lessons if not lesson.uses_the_model]
+    return [one_model, *alone] if one_model else alone  # first what takes longest
+
+
+def execute_all(lessons: list[Lesson], folder: Path, at_once: int = 1) -> bool:
     """Put executed copies of `lessons` into `folder`; False where one failed, which it says."""
     os.environ["JUPYTER_PLATFORM_DIRS"] = "1"  # else jupyter_core warns about a coming change
     folder.mkdir(exist_ok=True)
+
+    async def run(track: list[Lesson], places: asyncio.Semaphore) -> None:
+        async with places:
+            for lesson in track:
+                print(f"{lesson.file.name} ...", flush=True)
+                nbformat.write(await execute(lesson), folder / lesson.file.name)
+
+    async def run_all() -> None:
+        places = asyncio.Semaphore(at_once)
+        tasks = [asyncio.create_task(run(track, places)) for track in tracks(lessons)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:  # after a failure: end the others, with their kernels
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     with tempfile.TemporaryDirectory() as home:
         os.environ["GPT2_TUTORIAL_HOME"] = home
-        for lesson in lessons:
-            print(f"{lesson.file.name} ...", flush=True)
-            try:
-                notebook = execute(lesson)
-            except CellExecutionError as error:
-                print(error, file=sys.stderr)
-                return False
-            nbformat.write(notebook, folder / lesson.file.name)
+        try:
+            asyncio.run(run_all())
+        except CellExecutionError as error:
+            print(error, file=sys.stderr)
+            return False
     print(f"The executed lessons are in {folder}")
     return True
+
+
+def lessons_at_once(wanted: int) -> int:
+    """How many lessons, up to `wanted`, share this machine's cores: one where they share a GPU.
+
+    PyTorch in each is given its part of the cores; the numbers that it computes are the same.
+    """
+    cores = os.cpu_count() or 1
+    at_once = min(wanted, AT_ONCE, cores) if choose().name == "tiny" else 1
+    if at_once > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores // at_once))
+    return at_once
 
 
 def write_editions(lessons: list[Lesson], folder: Path) -> None:
@@ -128,8 +166,13 @@ def main() -> int:
         return 0
     if options.what == "store":
         os.environ["GPT2_TUTORIAL_PROFILE"] = "tiny"
-    folder = NOTEBOOKS if options.what == "store" else ROOT / "runs"
-    return 0 if execute_all(lessons, folder) else 1
+        return 0 if execute_all(lessons, NOTEBOOKS) else 1
+    try:
+        at_once = lessons_at_once(len(tracks(lessons)))
+    except TutorialError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0 if execute_all(lessons, ROOT / "runs", at_once) else 1
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Lesson:
     afterwards: str  # in README's table: "afterwards you can ..."
     teaser: str  # at the end of the lesson before: "in which ..."
     gpu: bool = False  # whether its Colab edition asks for a GPU
+    uses_the_model: bool = False  # the one that lesson 05 trains; if it is lacking, it trains it
 
     @property
     def number(self) -> str:
@@ -57,14 +58,17 @@ LESSONS = (
            "in which you open the model that reads your rows", gpu=True),
     Lesson("05_fine_tune", "Fine-tune", "Fine-tune",
            "train for 3 epochs (or as many as you like), read the loss curves, and save the model",
-           "in which the model learns from your text", gpu=True),
+           "in which the model learns from your text", gpu=True,
+           uses_the_model=True),
     Lesson("06_generate", "Generate", "Generate",
            "sample with temperature, top-k and top-p, and play with the prompt box",
-           "in which your model writes for you", gpu=True),
+           "in which your model writes for you", gpu=True,
+           uses_the_model=True),
     Lesson("07_evaluate", "Evaluate", "Evaluate",
            "say which perplexities compare, whether a gain is real, and what was memorised or "
            "forgotten",
-           "in which you measure your model", gpu=True),
+           "in which you measure your model", gpu=True,
+           uses_the_model=True),
     Lesson("08_your_own_text", "Your own text", "Your own text",
            "make documents of your files, look at them, and train a model that writes such texts",
            "in which the model learns from your own files", gpu=True),
