@@ -19,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from helpers import print_utf8
 from helpers.profiles import choose
@@ -106,6 +106,13 @@ def execute_all(lessons: list[Lesson], folder: Path, at_once: int = 1) -> bool:
             asyncio.run(run_all())
         except CellExecutionError as error:
             print(error, file=sys.stderr)
+            return False
+        except (DeadKernelError, AssertionError):  # the second is nbclient's word for Ctrl+C
+            print(
+                "A lesson's Python has ended, by Ctrl+C or for want of memory. What was "
+                f"done is in {folder}; one lesson at a time takes less: python -m notebooks.tools run 05",
+                file=sys.stderr,
+            )
             return False
     print(f"The executed lessons are in {folder}")
     return True

@@ -85,6 +85,17 @@ def test_a_failure_ends_the_others_and_is_said(lessons, tmp_path, capsys):
     assert not (tmp_path / "never_begun").exists()
 
 
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGINT"])
+def test_an_ended_kernel_gets_a_sentence(lessons, tmp_path, capsys, signal):
+    """Killed as when memory runs out; and by Ctrl+C, which reaches the tool, not the kernel."""
+    process = {"SIGKILL": "os.getpid()", "SIGINT": "os.getppid()"}[signal]
+    kill = f"import os, signal, time; os.kill({process}, signal.{signal}); time.sleep(60)"
+    began = time.monotonic()
+    assert not tools.execute_all(lessons(ended=kill), tmp_path / "runs")
+    assert "ended, by Ctrl+C or for want of memory" in capsys.readouterr().err
+    assert time.monotonic() - began < 50
+
+
 @pytest.mark.parametrize(
     ("profile", "cores", "wanted", "at_once", "threads"),
     [
