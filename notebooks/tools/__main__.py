@@ -109,8 +109,8 @@ def execute_all(lessons: list[Lesson], folder: Path, at_once: int = 1) -> bool:
             return False
         except (DeadKernelError, AssertionError):  # the second is nbclient's word for Ctrl+C
             print(
-                "A lesson's Python has ended, by Ctrl+C or for want of memory. What was "
-                f"done is in {folder}; one lesson at a time takes less: python -m notebooks.tools run 05",
+                "A lesson's Python has ended, by Ctrl+C or for want of memory. What was done is in "
+                f"{folder}; one lesson at a time takes less: python -m notebooks.tools run 05",
                 file=sys.stderr,
             )
             return False
