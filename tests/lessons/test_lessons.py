@@ -100,6 +100,14 @@ def test_no_paths_and_no_warnings_in_the_outputs(lesson):
             assert not re.search(r"Warning:|Traceback", text), text
 
 
+def test_no_share_has_more_digits_than_processors_agree_on(lesson):
+    """Two machines gave 20.2692% and 20.2693% of one probability."""
+    for cell in code_cells(load(lesson)):
+        if not tags(cell) & EXEMPT:
+            for text in texts_of(cell):
+                assert not re.search(r"\.\d{3,}%", text), text
+
+
 def prose_of(notebook: dict) -> str:
     return "\n\n".join(
         "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
