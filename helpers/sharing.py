@@ -37,7 +37,7 @@ People in the data: {about.people}
 ## Figures
 {summary["steps"]:,} steps, {summary["tokens_seen"]:,} tokens, {summary["precision"]}.
 
-{f"Test split, scored once: {test}." if test else NO_TEST}
+{f"Test split, not used for choosing: {test}." if test else NO_TEST}
 
 Validation split, used for choosing: perplexity {summary["perplexity_after"]:.2f}
 (before: {summary["perplexity_before"]:.2f}), over {summary["validation_tokens"]:,} tokens

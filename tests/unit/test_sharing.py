@@ -71,7 +71,7 @@ def test_a_card_tells_the_test_split_from_the_one_that_was_used_for_choosing(fol
     without, told = sharing.model_card(folder, ABOUT), "perplexity 14.20 (block 512, stride 256)"
     assert "**No test split was scored.**" in without and "it may flatter" in without
     text = sharing.model_card(folder, ABOUT, told)
-    assert f"Test split, scored once: {told}." in text and "No test split" not in text
+    assert f"Test split, not used for choosing: {told}." in text and "No test split" not in text
     assert text.index("Test split") < text.index("Validation split, used for choosing")
 
 
