@@ -73,7 +73,7 @@ def test_a_failure_ends_the_others_and_is_said(lessons, tmp_path, capsys):
     )
     assert not tools.execute_all(made, tmp_path / "runs", at_once=2)
     assert "ZeroDivisionError" in capsys.readouterr().err
-    kernel = int((tmp_path / "pid").read_text())
+    kernel = int((tmp_path / "pid").read_text(encoding="utf-8"))
     for _ in range(100):
         try:
             os.kill(kernel, 0)
