@@ -12,6 +12,7 @@ import pytest
 
 from notebooks.tools.lessons import LESSONS
 from notebooks.tools.site import pages
+from notebooks.tools.site.pictures import PICTURES
 from tests.conftest import ROOT
 from tests.project.test_portable import commands, workflow
 from tests.project.test_project import MODULES, TAUGHT, imported, parse
@@ -49,6 +50,18 @@ def test_every_lesson_and_module_is_on_the_site(written):
     order = re.findall(r"^\| \[(\w+)\]", shown, re.M)
     assert set(order[: len(TAUGHT) - 1]) == {path.stem for path in TAUGHT} - {"__init__"}
     assert order.index("data") < order.index("training") < order.index("generation")
+
+
+def test_every_description_has_its_plot():
+    """A cell that draws something else gets a new id, or its old words are read to the blind."""
+    drawing = {
+        cell.id
+        for lesson in LESSONS
+        for cell in nbformat.read(lesson.file, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    }
+    assert set(PICTURES) == drawing
 
 
 def test_links_lead_to_pages_and_files(written):

@@ -10,21 +10,20 @@ PICTURES = {
         "probabilities. The first bar is far longer than the others."
     ),
     # 02
-    "a0020211": (
-        "A histogram of the lengths of paragraphs in words, yours and WikiText-2's. That of "
-        "the small encyclopedia is one narrow hump. That of WikiText-2 begins with a peak of "
-        "very short ones, and goes on past 400 words."
+    "c0020310": (
+        "Four bars: the share of validation words that a count guesses right. Four words back "
+        "guess least, then two, then one. All three together, the longest first, guess most."
     ),
     # 03
     "df3dffb4": (
-        "Bars: the share of positions that no loss scores, for packing, and for articles and "
-        "lines that are padded, with and without sorting. Packing's bar is hardly to be seen."
+        "Three bars: the share of positions that are computed but not scored. Packing's bar is "
+        "hardly to be seen. Padded batches waste more than half, and sorted ones very little."
     ),
     # 04
     "a234ec07": (
         "A heat map: each row is a token that looks, each column a token it may look at. The "
-        "upper right triangle is empty, since no token sees a later one. In the loaded model "
-        "the squares below the diagonal are dark. In the fresh one each row is spread evenly."
+        "upper right triangle is empty, since no token sees a later one. Most of the dark "
+        "squares are just below the diagonal: each token looks at the one before it."
     ),
     # 05
     "5c4ed01e": (
@@ -41,14 +40,20 @@ PICTURES = {
         "reaches half."
     ),
     # 07
-    "e7a00019": (
-        "Bars: the perplexity of one model on one text, computed in seven ways. The scale "
-        "goes up by tens, and the ways differ widely."
+    "e7a00017": (
+        "Eight bars: the perplexity of one model on one text, computed in eight ways. They "
+        "differ widely: the mean of the rows' means is the lowest, and per word the highest."
     ),
     "e7a0002a": "Eight bars: the mean loss in each eighth of the window. The first is the longest.",
     # 08
     "08a00046": (
         "A curve: perplexity on held-out entries over the number of entries trained on. It "
-        "falls, and each doubling brings less."
+        "falls steeply at first, then slowly."
+    ),
+    # 09
+    "09a00024": (
+        "Three curves: validation perplexity over the learning rate, for all weights and for "
+        "LoRA of ranks 1 and 8. Each is lowest in its middle. LoRA's lie at higher rates, and "
+        "at the highest rate that of rank 1 leaves the others far below."
     ),
 }
