@@ -41,10 +41,10 @@ def test_a_text_too_short_to_train_on_stops_with_a_sentence(tmp_path, monkeypatc
     assert shown.startswith("TutorialError: The text is too short: "), shown
 
 
-def test_a_text_too_short_for_the_trials_runs_to_the_end(tmp_path, monkeypatch):
-    """24 entries, 300 words: the trials and the leak are left out, and the exercises wait."""
+def test_a_text_too_short_for_the_experiments_runs_to_the_end(tmp_path, monkeypatch):
+    """24 entries, 300 words: the experiments and the leak are left out, and the exercises wait."""
     outputs = outputs_with("\n\n".join(4 * DAYS), tmp_path, monkeypatch)
     assert not [output for output in outputs if output["output_type"] == "error"]
     printed = "".join(output.get("text", "") for output in outputs)
-    assert "Your model is trained and saved; only these trials" in printed
+    assert "Your model is trained and saved; only these experiments" in printed
     assert "Exercise 3 waits" in printed
