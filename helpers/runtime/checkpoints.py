@@ -103,7 +103,7 @@ def say_if_it_rose(state) -> None:
     if best and best < done:
         losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
         rise = losses[-1] - state.best_metric
-        advice = "Try fewer epochs, or more text." if rise > CHANCE else "That may be chance."
+        advice = "Fewer epochs, or more text, may help." if rise > CHANCE else "That may be chance."
         rose = f"The validation loss rose by {rise:.3f} after step {best:,} of {done:,}"
         print(f"{rose}: that step's model is kept. {advice}", flush=True)
 

@@ -22,7 +22,7 @@ def losses_by_place(model, tokens: np.ndarray, block: int) -> dict[int, float]:
 
 def test_the_scores_of_two_windows_on_the_tokens_that_both_score(tokenizer):
     lesson = LESSONS[3].file.read_text(encoding="utf-8").replace('\\n",\n    "', " ")
-    stated = re.search(r"on the ([\d,]+) tokens that both score, they have (\d+) and (\d+)", lesson)
+    stated = re.search(r"on the ([\d,]+) tokens that both score, it is (\d+) against (\d+)", lesson)
     profile = profiles.choose("tiny")
     model, _ = loading.load_pretrained(profiles.BUNDLED / "model")
     _, tokens = data.prepare(profile, tokenizer)

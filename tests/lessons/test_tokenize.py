@@ -6,12 +6,12 @@ from helpers import data, profiles
 from notebooks.tools.lessons import NOTEBOOKS
 
 
-def test_a_fold_states_what_padded_articles_lose(tokenizer):
+def test_the_lesson_states_what_padded_articles_lose(tokenizer):
     lesson = (NOTEBOOKS / "03_tokenize.ipynb").read_text(encoding="utf-8")
     number = r"(\d+(?:\.\d+)?)"
     pattern = (
-        rf"padded articles leave {number}% .*? and {number}% if you sort them.*?An average article "
-        rf"has {number} tokens .*? row holds {number}\..*? up to {number} tokens into "
+        rf"Padded articles leave {number}% .*? sorted, {number}%\..*?An average article "
+        rf"has {number} tokens .*? row holds {number}\..*? at most {number} tokens\."
         rf".*?no limit, {number}% would be"
     )
     stated = re.search(pattern, lesson, re.S).groups()
