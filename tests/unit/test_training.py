@@ -719,7 +719,8 @@ def test_it_is_said_where_the_validation_loss_rose(tokenizer, streams, micro_pro
 
 
 @pytest.mark.parametrize(
-    ("rise", "advice"), [(0.007, "That may be chance."), (0.3, "Fewer epochs, or more text, may help.")]
+    ("rise", "advice"),
+    [(0.007, "That may be chance."), (0.3, "Fewer epochs, or more text, may help.")],
 )
 def test_a_rise_that_may_be_chance_gets_no_advice(capsys, rise, advice):
     """With three seeds, lesson 05's run rose by 0.011, 0.025 and 0.063 nats a token."""
