@@ -174,6 +174,9 @@ def test_the_main_path_takes_fifteen_minutes_to_read(lesson):
     code = [cell["cell_type"] == "code" for cell in load(lesson)["cells"][:exercises]]
     lines = sum(lines_of(source) for source, is_code in zip(cells, code, strict=False) if is_code)
     prose = prose_of(load(lesson)).replace(map_of(lesson), "")  # it grows with each new lesson
+    whole = len(re.sub(r"\]\([^)]*\)", "]", prose).split()) / 238
+    whole += sum(lines_of("".join(cell["source"])) for cell in code_cells(load(lesson))) * 4 / 60
+    assert "15 minutes, 20 to 30 with folds" in prose and 20 <= whole <= 30, f"{whole:.1f} minutes"
     prose = re.sub(r"<details>.*?</details>(<p></p>)?", "", prose, flags=re.S)
     first, recap = re.search(r"^## Exercise", prose, re.M).start(), prose.index("## Recap")
     words = re.sub(r"\]\([^)]*\)", "]", prose[:first] + prose[recap:]).split()
