@@ -6,12 +6,17 @@ A `.txt` file is one book, titled by its file name; a `.parquet` file holds one 
 columns `book` and `text`, and optionally `gutenberg_id`. The book named by `--held-out` is not
 trained on: it measures the result, in bits per byte.
 
-Sense comes from pre-training, form from tuning. So in the last third of the steps, most of each
-batch comes from `pieces/` beside this file, which say what a fox, an oak or a pot is, from the most
-factual books, and from parts of the others that keep to one thing. Most of these texts stand under
-a title, so that the model learns that a title is what its text is about. Meanwhile the learning
-rate falls to zero. The tokenizer learns from the books and from the encyclopedia, whose marks
-become tokens.
+Sense comes from pre-training, form from tuning. So some rows of each batch come from `pieces/`
+beside this file, which say what a fox, an oak or a pot is, and some from the most factual books and
+from parts of the others that keep to one thing. Most of these texts stand under a title, so that
+the model learns that a title is what its text is about. In the last part of the steps they are most
+of the batch, and the learning rate falls to zero. The tokenizer learns from the books and from the
+encyclopedia, whose marks become tokens.
+
+A piece is told in another way each time: with its paragraphs in another order, without the last,
+with the encyclopedia's marks, or without its title. A fact that is met in many forms is known; one
+that is met in a single form is only repeated (Allen-Zhu and Li 2023, "Physics of Language Models",
+part 3.1).
 
 Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint. `--hours`
 ends a session in time.
@@ -24,14 +29,14 @@ import re
 import time
 import zipfile
 from collections import Counter
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from tqdm import tqdm
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from helpers.bundled import build_encyclopedia
 
@@ -44,10 +49,9 @@ WARMUP = 100  # steps
 SAVE_EVERY = 120  # seconds
 SEED = 1
 RATE = 3e-3  # of both optimizers
-LAST_PART = 1 / 3  # of the steps: most of each batch is facts, and the rate falls to zero
-FACTS = 12  # rows of the 16 of a batch in the last part
-PIECES_AGAIN = 8  # so often do the pieces stand among the facts, each under its title
-MARKED_AGAIN = 4  # and so often with the encyclopedia's marks, without a title
+LAST_PART = 0.42  # of the steps: most of each batch is facts, and the rate falls to zero
+# Rows of a batch that come from the books, from their parts under a title, and from the pieces.
+MIX, LAST_MIX = (10, 3, 3), (3, 5, 8)
 PART = 700  # characters, about: of a book's parts under a title of their own
 ARTICLES_AGAIN = 30  # so often does the tokenizer see the encyclopedia: a tenth of its text
 ENDING = 0.01  # of each book, left out: it may be an advertisement
@@ -91,19 +95,21 @@ def new_model(end_of_text: int) -> GPT2LMHeadModel:
     """A freshly initialised GPT-2 of our size. No dropout: four passes over the books do not
     overfit it.
     """
+    torch.manual_seed(SEED)
     config = GPT2Config(
         vocab_size=VOCABULARY, n_positions=BLOCK, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         bos_token_id=end_of_text, eos_token_id=end_of_text,
     )  # fmt: skip
-    torch.manual_seed(SEED)
-    return GPT2LMHeadModel(config)
+    # At this size, attention in plain matrix products takes less time than the fused kernel.
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan 2024): momentum, made orthogonal by five Newton-Schulz steps, in fp32.
+    """Muon (Jordan 2024): momentum, made orthogonal by five Newton-Schulz steps.
 
-    As `torch.optim.Muon`, which computes in bf16: processors without bf16 take seconds for that.
+    As `torch.optim.Muon`, which computes in bf16: processors without bf16 take seconds for that, so
+    on these it is fp32.
     The update is scaled to the size of AdamW's (Liu et al. 2025).
     """
 
@@ -128,11 +134,11 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """The orthogonal matrix nearest to `matrix` (rows, columns), roughly: Jordan's polynomial."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).to(fast_dtype())
     for _ in range(5):
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 def optimizers(model: GPT2LMHeadModel) -> list[torch.optim.Optimizer]:
@@ -166,17 +172,22 @@ def rows_of(tokens: torch.Tensor, first: int, count: int) -> torch.Tensor:
     return torch.stack([tokens[start : start + BLOCK + 1] for start in chosen])
 
 
-def batch_of(books: torch.Tensor, facts: torch.Tensor, step: int, steps: int):
-    """Inputs and targets of one step, each (BATCH, BLOCK)."""
+def batch_of(books: torch.Tensor, parts: torch.Tensor, row_of_pieces, step: int, steps: int):
+    """Inputs and targets of one step, each (BATCH, BLOCK).
+
+    `books` and `parts` are streams of ids (tokens,); `row_of_pieces(number)` gives a row.
+    """
     begin = steps - round(LAST_PART * steps)  # of the last part
-    if step < begin:
-        rows = rows_of(books, step * BATCH, BATCH)
-    else:
-        # Of the books, the reading goes on where it stood, with a few rows a step.
-        few = BATCH - FACTS
-        of_books = rows_of(books, begin * BATCH + (step - begin) * few, few)
-        of_facts = rows_of(facts, (step - begin) * FACTS, FACTS)
-        rows = torch.cat([of_books, of_facts])
+    mix = MIX if step < begin else LAST_MIX
+    rows = []
+    for place, count in enumerate(mix):
+        # Whatever the mix, each reading goes on where it stood.
+        first = min(step, begin) * MIX[place] + max(step - begin, 0) * LAST_MIX[place]
+        if place < 2:
+            rows.append(rows_of((books, parts)[place], first, count))
+        else:
+            rows += [row_of_pieces(number)[None] for number in range(first, first + count)]
+    rows = torch.cat(rows)
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
@@ -211,9 +222,9 @@ def save_checkpoint(file: Path, model, optimizer_list, step: int, seconds: float
     """Write all that a resumed run needs, under another name first: a kill leaves the last one."""
     state = {"model": model.state_dict(), "step": step, "seconds": seconds}
     state["optimizers"] = [optimizer.state_dict() for optimizer in optimizer_list]
-    partial = file.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(file)
+    unfinished = file.with_suffix(".partial")
+    torch.save(state, unfinished)
+    unfinished.replace(file)
 
 
 def load_checkpoint(file: Path, model, optimizer_list) -> tuple[int, float]:
@@ -231,17 +242,20 @@ def load_checkpoint(file: Path, model, optimizer_list) -> tuple[int, float]:
     return state["step"], state["seconds"]
 
 
-def autocast():
+def fast_dtype() -> torch.dtype:
     """bf16 where this processor multiplies it; else fp32, which is faster than emulating it."""
     found = torch.cpu.get_capabilities()
     native = found.get("avx512_bf16") or found.get("amx_bf16")
-    return torch.autocast("cpu", torch.bfloat16) if native else nullcontext()
+    return torch.bfloat16 if native else torch.float32
 
 
-def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = math.inf) -> float:
+def pretrain(
+    model, batch_at, steps: int, checkpoint: Path, hours: float = math.inf, loss_of=loss_of
+) -> float:
     """Train `model` in place for `steps` steps, from `checkpoint` if it exists; gives the seconds.
 
-    Leaves with SystemExit after Ctrl-C, and after `hours`.
+    `batch_at(step)` gives inputs and targets, each (batch, length). Leaves with SystemExit after
+    Ctrl-C, and after `hours`.
     """
     optimizer_list, start, before = optimizers(model), 0, 0.0
     if checkpoint.exists():
@@ -251,8 +265,8 @@ def pretrain(model, books, facts, steps: int, checkpoint: Path, hours: float = m
     average = None
     try:
         for step in tqdm(range(start, steps), initial=start, total=steps, mininterval=30):
-            inputs, targets = batch_of(books, facts, step, steps)
-            with autocast():
+            inputs, targets = batch_at(step)
+            with torch.autocast("cpu", fast_dtype(), enabled=fast_dtype() == torch.bfloat16):
                 loss = loss_of(model, inputs, targets)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -345,11 +359,12 @@ to be fine-tuned in a minute, without a connection or a GPU.
 
 {run["steps"]:,} steps of {BATCH} x {BLOCK} tokens ({run["steps"] * BATCH * BLOCK:,} tokens; the
 books have {run["tokens"]:,}), with Muon and AdamW, on {run["machine"]}, in
-{run["seconds"] / 3600:.1f} hours. In the last third, three quarters of each batch came from short
-pieces of our own on the subjects of the encyclopedia, from the most factual of the books, and from
-parts of the others that keep to one thing, most of them under a title. No article of the
-encyclopedia was among them, but what the articles are about was, as GPT-2 has read of the subjects
-of WikiText-2. Weights are stored as fp16 and loaded as fp32.
+{run["seconds"] / 3600:.1f} hours. {sum(MIX[1:])} of the {BATCH} rows of a batch, and
+{sum(LAST_MIX[1:])} in the last {LAST_PART:.0%} of the steps, came from short pieces of our own on
+the subjects of the encyclopedia, from the most factual of the books, and from parts of the others
+that keep to one thing, most of them under a title. No article of the encyclopedia was among them,
+but what the articles are about was, as GPT-2 has read of the subjects of WikiText-2. Weights are
+stored as fp16 and loaded as fp32.
 `python -m helpers.bundled.pretrain --help` makes such a model.
 
 ## Figures
@@ -377,18 +392,53 @@ licence, and the last hundredth of each book.
 """
 
 
-def facts_of(books: list[dict]) -> list[str]:
-    """The texts of the last part: the pieces several times over, and the books' parts with titles.
-
-    Of the most factual books every part is here, of the others those that keep to one thing.
-    """
-    titled, marked = [], []
+def read_pieces() -> list[tuple[str, str]]:
+    """The pieces, each with its title in the encyclopedia's form: `The fox`, but `Bread`."""
+    titles = {
+        file.stem: file.read_text(encoding="utf-8").split("\n")[0].removeprefix("# ")
+        for file in (build_encyclopedia.FOLDER / "articles").glob("*.md")
+    }
+    found = []
     for file in sorted((HERE / "pieces").glob("*.md")):
         text = file.read_text(encoding="utf-8")
-        for title, piece in re.findall(r"^# (\w+)\n(.+?)(?=^# |\Z)", text, flags=re.M | re.S):
-            titled.append(under(title, piece.strip()))
-            marked.append("".join(build_encyclopedia.rows_of(piece)))
-    texts = titled * PIECES_AGAIN + marked * MARKED_AGAIN
+        for name, piece in re.findall(r"^# (\w+)\n(.+?)(?=^# |\Z)", text, flags=re.M | re.S):
+            title = titles.get(name, "The " + name.replace("_", " "))
+            found.append((title, piece.strip()))
+    return found
+
+
+def told(title: str, piece: str, random: np.random.Generator) -> str:
+    """A piece, told in one of many ways. A talk keeps its order."""
+    paragraphs = piece.split("\n\n")
+    if '"' not in piece and random.random() < 0.5:
+        random.shuffle(paragraphs)
+    if '"' not in piece and len(paragraphs) > 2 and random.random() < 0.25:
+        paragraphs.pop()
+    if random.random() < (0.2 if '"' in piece else 0.55):
+        text = "".join(build_encyclopedia.rows_of("\n\n".join(paragraphs)))
+    else:
+        text = " " + "\n ".join(paragraphs) + "\n"
+    return under(title, text) if random.random() < 0.85 else text
+
+
+def row_of_pieces(pieces: list[tuple[str, str]], tokenizer, number: int) -> torch.Tensor:
+    """Row `number` of an endless telling of the pieces: (BLOCK + 1,) ids, end-of-text after each.
+
+    The number alone decides what is in it, as in `rows_of`.
+    """
+    random, ids = np.random.default_rng([SEED, number]), []
+    while len(ids) <= BLOCK:
+        title, piece = pieces[random.integers(len(pieces))]
+        text = told(title, piece, random)
+        ids += [*tokenizer(text, verbose=False)["input_ids"], tokenizer.eos_token_id]
+    return torch.tensor(ids[: BLOCK + 1])
+
+
+def titled_parts(books: list[dict]) -> list[str]:
+    """The books' parts that keep to one thing, under its title, and the rest of the factual books,
+    shuffled.
+    """
+    texts = []
     parts = [
         (part, bool(FACTUAL.search(book["book"]))) for book in books for part in parts_of(book)
     ]
@@ -396,7 +446,7 @@ def facts_of(books: list[dict]) -> list[str]:
     for part, factual in parts:
         title, times = theme(part, spread, len(parts))
         if times >= (3 if factual else 5):
-            texts.append(under(title, part))
+            texts.append(under(f"The {title}", " " + part))
         elif factual:
             texts.append(part)
     np.random.default_rng(SEED).shuffle(texts)
@@ -405,7 +455,7 @@ def facts_of(books: list[dict]) -> list[str]:
 
 def under(title: str, text: str) -> str:
     """`text` under a title in the encyclopedia's form."""
-    return f" = {title.capitalize()} = \n {text}"
+    return f" = {title} = \n{text}"
 
 
 def parts_of(book: dict) -> list[str]:
@@ -455,8 +505,9 @@ def main() -> None:
     add("--books", nargs="+", required=True, metavar="FILE", help=".txt or .parquet files")
     add("--held-out", default="Whitefoot the Wood Mouse", metavar="TITLE", help="not trained on")
     add("--output-dir", default="pretrained_gpt2", type=Path, help="default: %(default)s")
-    add("--steps", default=12000, type=int, help="of 4,096 tokens each (default: %(default)s)")
+    add("--steps", default=22000, type=int, help="of 4,096 tokens each (default: %(default)s)")
     add("--hours", default=math.inf, type=float, help="of this session")
+    add("--compile", action="store_true", help="1.5 times as fast; needs a C++ compiler")
     options = parser.parse_args()
 
     options.output_dir.mkdir(parents=True, exist_ok=True)
@@ -471,13 +522,16 @@ def main() -> None:
     tokenizer = train_tokenizer([book["text"] for book in books] + articles * ARTICLES_AGAIN)
     model = fuse_activation(new_model(tokenizer.eos_token_id))
     tokens = encoded(tokenizer, [book["text"] for book in books])
-    facts = encoded(tokenizer, facts_of(books))
+    parts = encoded(tokenizer, titled_parts(books))
+    pieces = read_pieces()
     if len(tokens) < BATCH * (BLOCK + 2):
         needed = f"at least {BATCH * (BLOCK + 2):,} are needed"
         raise SystemExit(f"These books have {len(tokens):,} tokens; {needed}.")
-    passes = options.steps * BATCH * BLOCK / len(tokens)
-    print(f"{len(books)} books, {len(tokens):,} tokens, {passes:.1f} passes; facts: {len(facts):,}")
-    seconds = pretrain(model, tokens, facts, options.steps, checkpoint, options.hours)
+    print(f"{len(books)} books, {len(tokens):,} tokens; of parts under titles: {len(parts):,}")
+    rows = partial(row_of_pieces, pieces, tokenizer)
+    batch_at = partial(batch_of, tokens, parts, rows, steps=options.steps)
+    loss = torch.compile(loss_of) if options.compile else loss_of
+    seconds = pretrain(model, batch_at, options.steps, checkpoint, options.hours, loss)
     run = {"steps": options.steps, "tokens": len(tokens), "seconds": seconds}
     run |= {"parameters": model.num_parameters(), "machine": f"{torch.get_num_threads()} CPU cores"}
     save_bundle(options.output_dir / "model", model, tokenizer, card="")

@@ -176,15 +176,18 @@ def test_a_clock_that_is_set_back_changes_nothing(go, monkeypatch):
 
 STEPS = """
 import sys
+from functools import partial
 from pathlib import Path
 import torch
 from helpers.bundled import pretrain
 
-pretrain.SAVE_EVERY, pretrain.BATCH, pretrain.FACTS = 0, 2, 1
+pretrain.SAVE_EVERY, pretrain.MIX, pretrain.LAST_MIX = 0, (1, 1, 1), (1, 1, 2)
 pretrain.WIDTH, pretrain.LAYERS = 64, 2
-books = torch.randint(4096, (3000,), generator=torch.Generator().manual_seed(0))
+ids = torch.randint(4096, (9000,), generator=torch.Generator().manual_seed(0))
+row = lambda number: ids[number : number + pretrain.BLOCK + 1]
 model = pretrain.new_model(0)
-pretrain.pretrain(model, books, books, 6, Path(sys.argv[1]))
+batch_at = partial(pretrain.batch_of, ids, ids, row, steps=6)
+pretrain.pretrain(model, batch_at, 6, Path(sys.argv[1]))
 print(sum(weight.double().sum() for weight in model.parameters()).item())
 """
 
