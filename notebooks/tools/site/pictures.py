@@ -32,7 +32,7 @@ PICTURES = {
     ),
     "c5ae1b13": (
         "Training and validation loss over the steps. Training loss comes down in stairs, one "
-        "an epoch. Validation loss falls as well, and then lies flat."
+        "an epoch. Validation loss falls as well, and then rises a little."
     ),
     # 06
     "33865f1c": (
@@ -53,7 +53,8 @@ PICTURES = {
     # 09
     "09a00024": (
         "Three curves: validation perplexity over the learning rate, for all weights and for "
-        "LoRA of ranks 1 and 8. Each is lowest in its middle. LoRA's lie at higher rates, and "
-        "at the highest rate that of rank 1 leaves the others far below."
+        "LoRA of ranks 1 and 8. All weights and rank 8 are lowest in their middle, rank 1 at its "
+        "lowest rate. LoRA's lie at higher rates, and at the highest rate that of rank 1 leaves "
+        "the others far below."
     ),
 }
