@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import filelock
 import pytest
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)) > 1:
@@ -42,9 +43,9 @@ def pytest_configure(config):
 
 # Lessons, modules and tests that take seconds, the longest first. `make check` leaves them out.
 SLOW = (
-    "test_lab test_colab test_hub test_cli test_processes test_training "
+    "test_lab 05_fine_tune test_colab test_processes test_hub test_cli test_training "
     "10_scale_and_share "
-    "05_fine_tune 09_lora 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
+    "09_lora 07_evaluate 08_your_own_text 06_generate 03_tokenize 04_load_model "
     "01_install 02_explore_dataset "
     "test_verify test_prompt_box test_own_text test_exercises test_table test_pretrain "
     "test_deprecations test_sharing "
@@ -69,6 +70,12 @@ WAITING = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: some of the tests wait for a browser, a network or a clock."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The slow ones first; marks for what `make check` and `make test` choose."""
@@ -90,35 +97,56 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
-def trained_once():
-    """The home of `python -m helpers train`, and what it printed: for all workers, by the first."""
-    import filelock
+LESSON = "05_fine_tune"
+TRAINED = _shared / "trained"  # a home with the model that profile tiny makes: for all workers
+_training = None  # the lock that is held while lesson 05 trains it
 
-    home, printed = _shared / "trained", _shared / "trained.txt"
-    with filelock.FileLock(_shared / "trained.lock"):
-        if not printed.exists():
+
+def trained_once():
+    """The home with lesson 05's model; where nobody runs the lesson, the script trains its equal.
+
+    `unit/test_cli.py` holds that they are equal.
+    """
+    with filelock.FileLock(f"{TRAINED}.lock"):
+        if not TRAINED.exists():
             done = subprocess.run(
                 [sys.executable, "-m", "helpers", "train"], cwd=Path(__file__).parent,
-                env={**os.environ, "GPT2_TUTORIAL_HOME": str(home)},
+                env={**os.environ, "GPT2_TUTORIAL_HOME": str(TRAINED)},
                 capture_output=True, encoding="utf-8",
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-            printed.write_text(done.stdout, encoding="utf-8")
-    return home, printed.read_text(encoding="utf-8")
+    return TRAINED
 
 
 @pytest.fixture(scope="session")
-def trained_by_the_script():
+def trained_home():
     return trained_once()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Lessons 06 and 07 find a model: lesson 05's of this worker, or the script's, its equal."""
-    if item.path.suffix == ".ipynb" and item.path.stem[:2] in ("06", "07"):
+    """Lesson 05 lends its model to the tests that need one, and to lessons 06 and 07."""
+    global _training
+    if item.path.suffix != ".ipynb":
+        return
+    model = Path(os.environ["GPT2_TUTORIAL_HOME"], "fine_tuned_gpt2")
+    if item.path.stem == LESSON and not _training:
+        _training = filelock.FileLock(f"{TRAINED}.lock")
+        _training.acquire()
+    elif item.path.stem[:2] in ("06", "07") and not model.exists():
+        shutil.copytree(trained_once() / model.name, model)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """After the last cell of lesson 05."""
+    global _training
+    if _training and (nextitem is None or nextitem.path != item.path):
         model = Path(os.environ["GPT2_TUTORIAL_HOME"], "fine_tuned_gpt2")
-        if not model.exists():
-            shutil.copytree(trained_once()[0] / model.name, model)
+        if model.exists() and not TRAINED.exists():
+            shutil.copytree(model, TRAINED / model.name)
+        _training.release()
+        _training = None
 
 
 def pytest_unconfigure(config):

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
+from transformers import DynamicCache
 
+from helpers.runtime import compat
 from helpers.runtime.errors import TutorialError
 
 LAST_SEED = 10**15  # a browser counts exactly up to nine times that; the seed after it is 0
@@ -80,12 +82,11 @@ def stream_steps(
     dropped. Drawn with a CPU generator: one seed, one text.
     """
     generator = torch.Generator("cpu").manual_seed(sampling.seed)
-    context, cache = list(prompt_ids)[-model.config.n_positions :], None
+    context, cache = list(prompt_ids)[-model.config.n_positions :], DynamicCache()
     new = torch.tensor([context], device=model.device)  # (1, length)
     for _ in range(sampling.max_new_tokens):
-        output = model(input_ids=new, past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        logits = output.logits[0, -1].cpu()  # (vocab,)
+        kept = {compat.name_of_the_cache(): cache}  # it grows by what `new` brings
+        logits = model(input_ids=new, use_cache=True, **kept).logits[0, -1].cpu()  # (vocab,)
         probabilities = next_token_probabilities(logits, sampling, torch.tensor(context))
         token = int(torch.multinomial(probabilities, 1, generator=generator))
         if token == model.config.eos_token_id:
@@ -94,7 +95,7 @@ def stream_steps(
         context.append(token)
         new = torch.tensor([[token]], device=model.device)  # (1, 1)
         if len(context) > model.config.n_positions:
-            context, cache = context[-model.config.n_positions // 2 :], None
+            context, cache = context[-model.config.n_positions // 2 :], DynamicCache()
             new = torch.tensor([context], device=model.device)
 
 

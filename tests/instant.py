@@ -19,12 +19,12 @@ class Instant:
     def __init__(self, seed):
         self.table = 3 * torch.randn(64, 4096, generator=torch.Generator().manual_seed(seed))
 
-    def __call__(self, input_ids, past_key_values, use_cache):
+    def __call__(self, input_ids, **_):
         Instant.steps -= 1
         if Instant.steps < 0:
             raise KeyboardInterrupt
         logits = self.table[input_ids[:, -1:] % 64]  # (1, 1, vocab)
-        return SimpleNamespace(logits=logits, past_key_values=None)
+        return SimpleNamespace(logits=logits)
 
 
 class Remembering:

@@ -1,6 +1,8 @@
 """Private or hidden state of libraries, each with its versions and its reason."""
 
 import contextlib
+import functools
+import inspect
 import os
 import sys
 import warnings
@@ -103,6 +105,15 @@ def prepare_peft() -> bool:
             if getattr(module, "__dict__", {}).get("is_torchao_available") is asked:
                 module.is_torchao_available = lambda: False
         return True
+
+
+@functools.cache
+def name_of_the_cache() -> str:
+    """How GPT-2's `forward` calls the KV cache: transformers 5.24 has renamed it, and warns."""
+    from transformers import GPT2LMHeadModel
+
+    names = inspect.signature(GPT2LMHeadModel.forward).parameters
+    return "cache" if "cache" in names else "past_key_values"
 
 
 def forget_compiling() -> None:

@@ -476,6 +476,11 @@ def test_the_stop_button_of_a_training_is_heard_while_its_cell_runs(page, lab, f
     assert int(steps) < 72, "of 108"
 
 
+# A token takes 10 ms at least, as with a larger model: else a text may be complete before Stop is
+# pressed.
+SLOWED = "import time\nmodel.register_forward_hook(lambda *_: time.sleep(0.01))"
+
+
 @pytest.fixture
 def boxes(page, lab, folder):
     """Two prompt boxes in a notebook of their own."""
@@ -483,7 +488,7 @@ def boxes(page, lab, folder):
         HELPERS + "from helpers import loading, profiles\n"
         "from helpers.ui.prompt_box import PromptBox\n"
         "model, tokenizer = loading.load_pretrained(profiles.BUNDLED / 'model')\n"
-        "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')",
+        "base, _ = loading.load_pretrained(profiles.BUNDLED / 'model')\n" + SLOWED,
         "PromptBox(model, tokenizer, prompt=' = The lighthouse = \\n', base=base).show()",
         "PromptBox(model, tokenizer, prompt='The second box').show()",
     ]

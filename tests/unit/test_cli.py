@@ -14,6 +14,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -40,28 +41,59 @@ def here(*arguments, home, typed=""):
 
 
 @pytest.fixture(scope="module")
-def trained(trained_by_the_script):
-    """`python -m helpers train`, as in the README; its folder and what it printed."""
-    return trained_by_the_script
+def trained(trained_home):
+    """A home with what `python -m helpers train`, as in the README, makes there."""
+    return trained_home
 
 
 @pytest.fixture(scope="module")
 def summary(trained):
-    return json.loads((trained[0] / "fine_tuned_gpt2" / saving.SUMMARY).read_text(encoding="utf-8"))
+    return json.loads((trained / "fine_tuned_gpt2" / saving.SUMMARY).read_text(encoding="utf-8"))
 
 
-def test_three_epochs_bring_perplexity_down_and_change_the_style(trained, summary):
-    home, printed = trained
+def test_three_epochs_bring_perplexity_down(summary):
     assert summary["epochs"] == 2  # of 3: the validation loss rose, and the best model is kept
     assert summary["perplexity_after"] < 0.6 * summary["perplexity_before"]
-    before, after = printed.split("Before, continuing")[1].split("After, continuing")
+
+
+def test_a_short_training_changes_the_style_and_is_what_lesson_05_makes(tmp_path):
+    """The lesson's cells, and the command; to the last bit, though only the lesson writes texts in
+    between.
+    """
+    done = run("train", "--epochs", "0.25", home=tmp_path / "script")
+    assert done.returncode == 0, done.stderr
+    before, after = done.stdout.split("Before, continuing")[1].split("After, continuing")
     # The encyclopedia sets its punctuation apart; the books of the pre-training do not.
     assert after.split("Done")[0].count(" .") >= 2 > before.count(" .")
-    assert "Done after" in printed
+    assert "Done after" in done.stdout
+
+    cells = lesson_05("EPOCHS = 0.25")
+    code = subprocess.run(
+        [sys.executable, "-c", cells], cwd=ROOT / "notebooks", capture_output=True,
+        encoding="utf-8", env={**os.environ, "GPT2_TUTORIAL_HOME": str(tmp_path / "lesson")},
+    )  # fmt: skip
+    assert code.returncode == 0, code.stderr
+    script, lesson = (
+        tmp_path / home / "fine_tuned_gpt2" / "model.safetensors" for home in ("script", "lesson")
+    )
+    assert script.read_bytes() == lesson.read_bytes()
+
+
+def lesson_05(epochs: str) -> str:
+    """Its cells up to the training, with these epochs, and without what it tries out before."""
+    notebook = nbformat.read(ROOT / "notebooks" / "05_fine_tune.ipynb", as_version=4)
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    ends = [place for place, source in enumerate(sources) if "training.train(" in source]
+    needed = ("start()", "EPOCHS =", "load_base", "PROMPT =", "class Samples", "training.train(")
+    kept = [source for source in sources[: ends[0] + 1] if any(part in source for part in needed)]
+    assert len(kept) == len(needed) and kept[1].count("EPOCHS = 3") == 1
+    kept.insert(0, "from transformers import TrainerCallback")  # the trial with Trainer brings it
+    return "\n".join(kept).replace("EPOCHS = 3", epochs)
 
 
 def test_the_same_command_again_leaves_the_result_alone(trained):
-    home, _ = trained
+    """So lesson 05, whose model this is where it was run, has the settings of the command."""
+    home = trained
     file = home / "fine_tuned_gpt2" / "model.safetensors"
     before = file.stat().st_mtime_ns
     result = run("train", home=home)
@@ -71,7 +103,7 @@ def test_the_same_command_again_leaves_the_result_alone(trained):
 
 
 def test_evaluate_gives_the_summarys_figure(trained, summary):
-    result = run("evaluate", "--json", home=trained[0])
+    result = run("evaluate", "--json", home=trained)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
     assert set(found) == {"loss", "perplexity", "tokens", "block", "stride"}
@@ -94,18 +126,10 @@ def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, bloc
     (tmp_path / "b.md").write_text("# Second file\n", encoding="utf-8")
     files = (tmp_path / "a.txt", tmp_path / "b.md")
     result = here(
-        "evaluate",
-        "--json",
-        "--block",
-        block,
-        "--stride",
-        stride,
-        "--text",
-        *files,
-        home=trained[0],
+        "evaluate", "--json", "--block", block, "--stride", stride, "--text", *files, home=trained
     )
     found = json.loads(result.stdout.splitlines()[-1])
-    model, tokenizer = loading.load_pretrained(trained[0] / "fine_tuned_gpt2")
+    model, tokenizer = loading.load_pretrained(trained / "fine_tuned_gpt2")
     ids = np.array(tokenizer(text)["input_ids"] + tokenizer("# Second file\n")["input_ids"])
     total, count = by_hand(model, ids, block, stride)
     assert found["tokens"] == count
@@ -115,9 +139,7 @@ def test_evaluate_agrees_with_a_double_loop_on_real_text(trained, tmp_path, bloc
 def test_prompt_writes_rewrites_and_leaves(trained):
     arguments = ("prompt", "--max-new-tokens", "20")
     result = run(
-        *arguments,
-        home=trained[0],
-        typed=" = The lighthouse =\n\n = The bridge =\n:q\nnever read\n",
+        *arguments, home=trained, typed=" = The lighthouse =\n\n = The bridge =\n:q\nnever read\n"
     )
     assert result.returncode == 0, result.stderr
     texts = result.stdout.split("prompt> ")[1:]
@@ -127,9 +149,9 @@ def test_prompt_writes_rewrites_and_leaves(trained):
     assert first.split("[seed")[0] != again.split("[seed")[0]
     assert other.startswith(" = The bridge =")
     assert (
-        here(*arguments, home=trained[0], typed=" = The lighthouse =\n:q\n").stdout.split(
-            "prompt> "
-        )[1]
+        here(*arguments, home=trained, typed=" = The lighthouse =\n:q\n").stdout.split("prompt> ")[
+            1
+        ]
         == first
     )
     assert "never read" not in result.stdout
@@ -296,8 +318,8 @@ def test_texts_go_to_a_new_file_and_never_to_an_old_one(once, micro_model, token
 def test_the_saved_model_opens_without_the_helpers(trained):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(trained[0] / "fine_tuned_gpt2")
-    tokenizer = AutoTokenizer.from_pretrained(trained[0] / "fine_tuned_gpt2")
+    model = AutoModelForCausalLM.from_pretrained(trained / "fine_tuned_gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(trained / "fine_tuned_gpt2")
     assert model.dtype == torch.float32
     assert tokenizer.decode(
         model.generate(**tokenizer(" = Bridge", return_tensors="pt"), max_new_tokens=3)[0]

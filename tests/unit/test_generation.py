@@ -108,7 +108,7 @@ def test_it_stops_at_end_of_text(micro_model):
         def forward(self, input_ids, **_):
             logits = torch.full((1, input_ids.shape[1], 4096), -1e9)
             logits[..., 0] = 0
-            return type("Output", (), {"logits": logits, "past_key_values": None})
+            return type("Output", (), {"logits": logits})
 
     assert list(generation.stream_tokens(AlwaysEnds(), [5], Sampling())) == []
 
