@@ -1,34 +1,62 @@
 """What lesson 03 states without computing it there."""
 
+import json
 import re
 
-from helpers import data, profiles
 from notebooks.tools.lessons import NOTEBOOKS
 
+LESSON = json.loads((NOTEBOOKS / "03_tokenize.ipynb").read_text(encoding="utf-8"))
 
-def test_the_lesson_states_what_padded_articles_lose(tokenizer):
-    lesson = (NOTEBOOKS / "03_tokenize.ipynb").read_text(encoding="utf-8")
-    number = r"(\d+(?:\.\d+)?)"
-    pattern = (
-        rf"Padded articles leave {number}% .*? sorted, {number}%\..*?An average article "
-        rf"has {number} tokens .*? row holds {number}\..*? at most {number} tokens\."
-        rf".*?no limit, {number}% would be"
+
+def texts(kind: str) -> str:
+    return "\n".join("".join(c["source"]) for c in LESSON["cells"] if c["cell_type"] == kind)
+
+
+def test_the_padded_articles_are_those_that_the_cell_counted():
+    [cell] = [cell for cell in LESSON["cells"] if "unscored(rows" in "".join(cell["source"])]
+    shown = "".join(cell["outputs"][0]["text"])
+    longer, articles, longest = re.search(
+        r"longer than a row: (\d+) of (\d+) articles; the longest has (\d+) tokens", shown
+    ).groups()
+    stated = rf"{longer} of {articles} articles need a second row, for at most (\d+) tokens"
+    assert int(re.search(stated, texts("markdown"))[1]) == int(longest) - 256 < 256
+
+
+def test_what_a_merge_can_join_and_that_each_makes_another_token(tokenizer):
+    """Else the earliest merge first is not the whole list in order."""
+    assert "A merge joins single bytes, or tokens that earlier merges have made." in texts(
+        "markdown"
     )
-    stated = re.search(pattern, lesson, re.S).groups()
+    assert "no two\nmerges make the same token" in texts("markdown")
+    made, single = set(), 0
+    for left, right in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]:
+        for part in left, right:
+            assert len(part) == 1 or part in made, part
+        single += len(left) == len(right) == 1
+        assert left + right not in made
+        made.add(left + right)
+    assert single > 100, "some merges join what no merge has made"
 
-    profile = profiles.choose("tiny")
-    articles = data.articles(data.load_splits(profile)["train"]["text"])
-    whole = [len(ids) for ids in tokenizer(articles, verbose=False)["input_ids"]]
-    block = profile.block_size
-    rows = [min(block, size - start) for size in whole for start in range(0, size, block)]
-    spilled = [size - block for size in whole if size > block]
-    assert 0.45 < len(spilled) / len(whole) < 0.55, "every second article"
 
-    def unscored(lengths, size=16):
-        batches = [lengths[start : start + size] for start in range(0, len(lengths), size)]
-        positions = sum(max(batch) * len(batch) for batch in batches)
-        return f"{100 * (1 - sum(length - 1 for length in lengths) / positions):.1f}"
+def test_what_is_added_for_padding_leaves_the_ends_their_labels(tokenizer):
+    from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling
 
-    average = f"{sum(whole) / len(whole) + 1:.0f}"  # with its end-of-text
-    shares = unscored(rows), unscored(sorted(rows)), unscored(whole)
-    assert stated == (*shares[:2], average, str(block), str(max(spilled)), shares[2])
+    path = tokenizer.name_or_path
+    names = {
+        "tokenizer": AutoTokenizer.from_pretrained(path),
+        "model": AutoModelForCausalLM.from_pretrained(path),
+    }
+    [code] = re.findall(r"```python\n(tokenizer\.add.*?)```", texts("markdown"), re.DOTALL)
+    exec(code, names)
+    padder, end = names["tokenizer"], tokenizer.eos_token_id
+    pair = [{"input_ids": [5, 6, end]}, {"input_ids": [5, 6, 7, 8, end]}]
+    batch = DataCollatorForLanguageModeling(padder, mlm=False)(pair)
+    assert batch["labels"].tolist() == [[5, 6, end, -100, -100], [5, 6, 7, 8, end]]
+    assert padder.pad_token_id != end and names["model"](**batch).loss.isfinite()
+
+
+def test_a_sign_in_a_text_becomes_the_real_end_of_text_unless_it_is_cut(tokenizer):
+    end, text = tokenizer.eos_token_id, f"Stop{tokenizer.eos_token} here"
+    assert "split_special_tokens=True" in texts("markdown")
+    assert end in tokenizer(text)["input_ids"]
+    assert end not in tokenizer(text, split_special_tokens=True)["input_ids"]
