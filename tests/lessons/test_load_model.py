@@ -1,32 +1,96 @@
-"""What lesson 04 says in a fold of the window's length; no cell computes it."""
+"""What lesson 04 says of its baseline, in folds mostly; no cell computes it."""
 
+import math
 import re
+from collections import Counter
 
 import numpy as np
+import pytest
 import torch
 
 from helpers import data, loading, loss, profiles
+from helpers.bundled import pretrain
 from notebooks.tools.lessons import LESSONS
+
+
+@pytest.fixture(scope="module")
+def lesson() -> str:
+    text = LESSONS[3].file.read_text(encoding="utf-8")
+    return text.replace('\\n",\n    "', " ").replace('",\n    "', " ")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return loading.load_pretrained(profiles.BUNDLED / "model")[0]
+
+
+@pytest.fixture(scope="module")
+def streams(tokenizer):
+    profile = profiles.choose("tiny")
+    return [ids.astype(np.int64) for ids in data.prepare(profile, tokenizer)]
+
+
+def stated(lesson: str, pattern: str) -> list[str]:
+    return list(re.search(pattern, lesson).groups())
 
 
 def losses_by_place(model, tokens: np.ndarray, block: int) -> dict[int, float]:
     """The loss of each token that windows of `block` tokens score, by its place in the text."""
     found = {}
     for start in range(0, len(tokens) - 1, block):
-        row = torch.from_numpy(tokens[None, start : start + block].astype(np.int64))  # (1, length)
+        row = torch.from_numpy(tokens[None, start : start + block])  # (1, length)
         with torch.no_grad():
             losses = loss.token_losses(model, row)[0].tolist()
         found |= {start + 1 + place: value for place, value in enumerate(losses)}
     return found
 
 
-def test_the_scores_of_two_windows_on_the_tokens_that_both_score(tokenizer):
-    lesson = LESSONS[3].file.read_text(encoding="utf-8").replace('\\n",\n    "', " ")
-    stated = re.search(r"on the ([\d,]+) tokens that both score, it is (\d+) against (\d+)", lesson)
-    profile = profiles.choose("tiny")
-    model, _ = loading.load_pretrained(profiles.BUNDLED / "model")
-    _, tokens = data.prepare(profile, tokenizer)
-    short, long = (losses_by_place(model, tokens, block) for block in (32, 256))
+def test_the_scores_of_two_windows_on_the_tokens_that_both_score(lesson, model, streams):
+    short, long = (losses_by_place(model, streams[1], block) for block in (32, 256))
     both = sorted(short.keys() & long.keys())
     found = [loss.perplexity(np.mean([one[place] for place in both])) for one in (short, long)]
-    assert [f"{len(both):,}", *(f"{value:.0f}" for value in found)] == list(stated.groups())
+    assert [f"{len(both):,}", *(f"{value:.0f}" for value in found)] == stated(
+        lesson, r"on the ([\d,]+) tokens that both score, it is (\d+) against (\d+)"
+    )
+
+
+def test_the_model_knows_its_pieces_by_heart(lesson, model, tokenizer):
+    total, count = 0.0, 0
+    for title, piece in pretrain.read_pieces()[::50]:
+        text = pretrain.under(title, " " + piece.replace("\n\n", "\n ") + "\n")
+        nats, tokens = loss.score(model, np.asarray(tokenizer(text)["input_ids"][:256]), 256)
+        total, count = total + nats, count + tokens
+    assert [f"{loss.perplexity(total / count):.1f}"] == stated(
+        lesson, r"on them its perplexity is ([\d.]+\d)"
+    )
+
+
+def test_what_counting_reaches_on_the_tokens_that_the_baseline_scores(lesson, tokenizer, streams):
+    training, validation = streams
+    places = np.flatnonzero(np.arange(len(validation)) % 256)  # without each window's first token
+    scored = validation[places]
+    assert f"{len(scored):,} tokens, windows of 256" in lesson
+    shares = np.bincount(scored) / len(scored)
+    known = shares[shares > 0]
+    assert [f"{loss.perplexity(-(known * np.log(known)).sum()):.0f}"] == stated(
+        lesson, r"Even it has a perplexity of (\d+)"
+    )
+    counts = np.bincount(training, minlength=len(tokenizer)) + 1
+    pairs, firsts = Counter(zip(training, training[1:], strict=False)), Counter(training[:-1])
+    nats = [
+        -math.log(
+            0.5 * pairs[before, token] / max(1, firsts[before]) + 0.5 * counts[token] / counts.sum()
+        )
+        for before, token in zip(validation[places - 1], scored, strict=True)
+    ]
+    assert [f"{loss.perplexity(np.mean(nats)):.0f}"] == stated(
+        lesson, r"the unigram's\. That has a perplexity of (\d+)"
+    )
+
+
+def test_the_loss_of_the_first_row_and_of_all(lesson, model, streams):
+    """The two figures that the text sets side by side, and how many rows there are."""
+    rows = math.ceil(len(streams[1]) / 256)
+    first = loss.evaluate(model, streams[1][:256]).loss
+    found = [f"{first:.2f}", str(rows), f"{loss.evaluate(model, streams[1]).loss:.2f}"]
+    assert found == stated(lesson, r"on `tiny`, (\d\.\d\d) after .*?all (\d+) rows have (\d\.\d\d)")
