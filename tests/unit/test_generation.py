@@ -143,6 +143,21 @@ def test_a_long_seed_is_said_in_full():
     assert str(Sampling(seed=generation.LAST_SEED)).endswith(f"seed {generation.LAST_SEED}")
 
 
+def test_the_library_cuts_to_50_tokens_unless_told_otherwise(micro_model, tokenizer):
+    """What lesson 06 says of `model.generate`, whose count of tokens it would spoil."""
+    cells = json.loads((ROOT / "notebooks" / "06_generate.ipynb").read_text(encoding="utf-8"))
+    assert "`top_k` is 50 as soon as it draws" in " ".join(str(cells).split())
+    ids = torch.tensor([[1, 2, 3]])
+    draws = {"attention_mask": torch.ones_like(ids), "pad_token_id": tokenizer.eos_token_id}
+    draws |= {"do_sample": True, "temperature": 100.0, "num_return_sequences": 1000}
+    torch.manual_seed(1)
+    drawn = [
+        len(set(micro_model.generate(ids, **draws, **told, max_new_tokens=1)[:, -1].tolist()))
+        for told in ({}, {"top_k": 0})
+    ]
+    assert drawn[0] == 50 < drawn[1]
+
+
 def run_in_lesson_06(*marks: str, **names) -> dict:
     """The names in the lesson's cells that hold these marks, once they have run after `names`."""
     file = ROOT / "notebooks" / "06_generate.ipynb"
