@@ -1,10 +1,12 @@
 """Every exercise with its solution and with each typical mistake; and the checker itself."""
 
+import json
 import re
 
 import pytest
+import torch
 
-from helpers import profiles
+from helpers import loading, profiles
 from helpers.exercises import Exercises, exercises_of
 from helpers.runtime.errors import TutorialError
 from tests.conftest import ROOT
@@ -140,6 +142,22 @@ def test_at_least_is_not_more_than(capsys):
 
     Exercises("06", profiles.choose("tiny")).check(3, count_min_p)
     assert "`>=`, not `>`" in said(capsys)
+
+
+def test_min_p_keeps_as_many_as_exercise_3_of_lesson_06_says(trained_home):
+    said_there = (FOLDER / "06.md").read_text(encoding="utf-8")
+    [claim] = re.findall(r"on `tiny` (\d+) after `OPEN`, and (\d+) after `SURE`", said_there)
+    cells = json.loads((ROOT / "notebooks" / "06_generate.ipynb").read_text(encoding="utf-8"))
+    code = "".join(sum((c["source"] for c in cells["cells"] if c["cell_type"] == "code"), []))
+    model, tokenizer = loading.load_pretrained(trained_home / "fine_tuned_gpt2")
+    kept = []
+    for name in ("OPEN", "SURE"):
+        [prompt] = re.findall(rf'{name} = "(.+)"', code)
+        with torch.no_grad():
+            logits = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1]  # (vocab,)
+        shares = logits.softmax(-1)
+        kept.append(str(int((shares >= 0.1 * shares.max()).sum())))
+    assert tuple(kept) == claim
 
 
 def test_arrays_sets_and_tuples_count_as_lists(sample, capsys):
