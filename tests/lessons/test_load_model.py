@@ -94,3 +94,25 @@ def test_the_loss_of_the_first_row_and_of_all(lesson, model, streams):
     first = loss.evaluate(model, streams[1][:256]).loss
     found = [f"{first:.2f}", str(rows), f"{loss.evaluate(model, streams[1]).loss:.2f}"]
     assert found == stated(lesson, r"on `tiny`, (\d\.\d\d) after .*?all (\d+) rows have (\d\.\d\d)")
+
+
+def test_it_goes_on_from_an_article_with_its_pieces(lesson, model, tokenizer):
+    def runs(text: str) -> list[tuple[str, ...]]:
+        words = re.findall(r"[a-z]+", re.sub(r" @(.)@ ", r"\1", text).lower())
+        return list(zip(*(words[start:] for start in range(6)), strict=False))
+
+    def share_in_pieces(texts: list[str]) -> str:
+        found = [run in pieces for text in texts for run in runs(text)]
+        return f"{np.mean(found):.0%}"
+
+    pieces = {run for _, piece in pretrain.read_pieces() for run in runs(piece)}
+    articles, written = data.validation_texts(profiles.choose("tiny")), []
+    for article in articles:
+        start = torch.tensor([tokenizer(article, verbose=False)["input_ids"][:64]])
+        ids = model.generate(
+            start, attention_mask=torch.ones_like(start), do_sample=False, max_new_tokens=60
+        )[0, 64:]
+        written.append(tokenizer.decode(ids, skip_special_tokens=True))
+    assert [share_in_pieces(written), share_in_pieces(articles)] == stated(
+        lesson, r"that it wrote, (\d+%) stand in a piece\. .*? own runs, (\d+%) do"
+    )
