@@ -39,9 +39,8 @@ def adapt(model, rank: int, seed: int = 42):
     if not 1 <= rank <= limit:
         raise TutorialError(f"The rank must be from 1 to {limit:,} for this model, not {rank:,}.")
     config = peft.LoraConfig(
-        r=rank, lora_alpha=ALPHA, target_modules=TARGETS,
+        r=rank, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM",
         fan_in_fan_out=True,  # GPT-2 keeps its matrices as (in, out)
-        task_type="CAUSAL_LM",
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)

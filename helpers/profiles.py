@@ -22,7 +22,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 HAS_TINY = (BUNDLED / "model").is_dir()  # the one-file editions for Colab come without it
 OR_TINY = ", or choose the profile tiny, which needs none" if HAS_TINY else ""
 MODEL_FOLDER = "fine_tuned_gpt2"
-LORA_RATE = 3  # times the rate of full training: as good as 10, and safer (lesson 09)
+LORA_RATE = 3  # times the rate of full training: in whole runs, better than 10 (lesson 09)
 
 
 @dataclass(frozen=True)

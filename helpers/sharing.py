@@ -4,7 +4,6 @@ from pathlib import Path
 
 from helpers.profiles import OWN_TEXT
 from helpers.runtime import saving
-from helpers.runtime.files import read_json
 from helpers.runtime.upload import CARD, UNKNOWN, About, noted, publish, to_upload
 
 NO_TEST = "**No test split was scored.** What follows was used for choosing, so it may flatter."
@@ -13,19 +12,20 @@ __all__ = ["CARD", "UNKNOWN", "About", "model_card", "publish", "to_upload"]
 
 def model_card(folder: Path, about: About, test: str = "") -> str:
     """A card for the Hub, with the summary's figures and the `test` split's, in words, if any."""
-    summary = noted(folder, about)
-    block = (read_json(folder / saving.SETTINGS) or {})["block_size"]
+    summary, settings = noted(folder, about), saving.read_json(folder / saving.SETTINGS) or {}
+    block, adapter = settings["block_size"], summary.get("lora")
     of_hub = "/" in summary["model"] and not Path(summary["model"]).is_absolute()
     own = summary["dataset"].startswith(OWN_TEXT)  # whose files' names nobody need know
     return f"""---
 language: {about.language}
 license: {about.licence.partition(":")[0] if about.licence == about.data_licence else "other"}
-library_name: transformers
+library_name: {"peft" if adapter else "transformers"}
 pipeline_tag: text-generation{f"{chr(10)}base_model: {summary['model']}" if of_hub else ""}
 ---
 # {about.title}
 
-{summary["model"]}, fine-tuned on {"text of its maker's own" if own else summary["dataset"]}.
+{f"A LoRA of rank {adapter} for" if adapter else "Fine-tuned from"} {summary["model"]},
+on {"text of its maker's own" if own else summary["dataset"]}.
 
 ## Licences
 Weights that it started from: {about.licence}. Data: {about.data_licence}.
@@ -35,7 +35,8 @@ Weights that it started from: {about.licence}. Data: {about.data_licence}.
 People in the data: {about.people}
 
 ## Figures
-{summary["steps"]:,} steps, {summary["tokens_seen"]:,} tokens, {summary["precision"]}.
+{summary["steps"]:,} steps, {summary["tokens_seen"]:,} tokens, {summary["precision"]};
+learning rate {settings["learning_rate"]:g}, seed {settings["seed"]}.
 
 {f"Test split, not used for choosing: {test}." if test else NO_TEST}
 

@@ -73,7 +73,7 @@ LESSONS = (
            "make documents of your files, look at them, and train a model that writes such texts",
            "in which the model learns from your own files", gpu=True),
     Lesson("09_lora", "LoRA", "LoRA",
-           "train 3% as many numbers, say what that saves and costs, and switch adapters",
+           "train 3% as many parameters, say what that saves and costs, and switch adapters",
            "in which a model learns while its weights stay", gpu=True),
     Lesson("10_scale_and_share", "Scale and share", "Scale and share",
            "work out what a training takes, divide it among processes, and publish a model",

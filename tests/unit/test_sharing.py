@@ -22,6 +22,7 @@ SUMMARY = dict.fromkeys(FIELDS, 0) | {
     "model": GPT2, "dataset": "own text: ann_miller.txt", "precision": "bf16", "steps": 1200,
     "validation_tokens": 3210, "perplexity_before": 99.876, "perplexity_after": 12.345,
 }  # fmt: skip
+SETTINGS = {"block_size": 512, "learning_rate": 0.001, "seed": 7}
 PUBLISH = """
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def folder(tmp_path, micro_model, tokenizer):
     tokenizer.save_pretrained(path)
     micro_model.save_pretrained(path)
     write_json(path / saving.SUMMARY, SUMMARY)
-    write_json(path / saving.SETTINGS, {"block_size": 512, "text": ["/home/ann/diary.txt"]})
+    write_json(path / saving.SETTINGS, SETTINGS | {"text": ["/home/ann/diary.txt"]})
     return path
 
 
@@ -60,11 +61,20 @@ def test_a_card_says_what_the_summary_and_its_maker_know(folder):
     for told in ("# A small one", "Two letters.", "started from: mit. Data: Not to be passed on.",
                  "People in the data: Ann, who has agreed.", "It rambles.", "1,200 steps",
                  "Validation split, used for choosing: perplexity 12.35\n(before: 99.88)",
-                 "3,210 tokens\n(block 512, stride 512)"):  # fmt: skip
+                 "3,210 tokens\n(block 512, stride 512)", f"Fine-tuned from {GPT2},\n",
+                 "learning rate 0.001, seed 7."):  # fmt: skip
         assert told in text
     assert "ann_miller" not in text, "the names of one's files are nobody's business"
     write_json(folder / saving.SUMMARY, SUMMARY | {"model": "bundled GPT-2"})
     assert "base_model" not in sharing.model_card(folder, ABOUT)
+
+
+def test_an_adapters_card_says_whose_it_is(folder):
+    assert ModelCard(sharing.model_card(folder, ABOUT)).data.library_name == "transformers"
+    write_json(folder / saving.SUMMARY, SUMMARY | {"lora": 8})
+    card = ModelCard(sharing.model_card(folder, ABOUT))
+    assert (card.data.library_name, card.data.base_model) == ("peft", GPT2)
+    assert f"A LoRA of rank 8 for {GPT2},\n" in card.text
 
 
 def test_a_card_tells_the_test_split_from_the_one_that_was_used_for_choosing(folder):
