@@ -37,7 +37,7 @@ STUB = {
 WRITTEN = {
     "05": {"fine_tuned_gpt2", "checkpoints"},
     "10": {"worker.py", "rows.pt", "shared_gpt2", "checkpoints"},
-    "08": {"toy_texts", "entries.jsonl", "keeper_gpt2", "checkpoints"},
+    "08": {"toy_texts", "toy_draft.txt", "entries.jsonl", "keeper_gpt2", "checkpoints"},
     "09": {"voices"},
 }  # by a lesson, in the folder where it runs
 BARE = """

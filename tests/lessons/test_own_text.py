@@ -1,6 +1,7 @@
 """Lesson 08 with a learner's own text that is short: it says so in a sentence, not a traceback."""
 
 import contextlib
+import re
 
 import nbformat
 from nbclient import NotebookClient
@@ -42,9 +43,34 @@ def test_a_text_too_short_to_train_on_stops_with_a_sentence(tmp_path, monkeypatc
 
 
 def test_a_text_too_short_for_the_experiments_runs_to_the_end(tmp_path, monkeypatch):
-    """24 entries, 300 words: the experiments and the leak are left out, and the exercises wait."""
-    outputs = outputs_with("\n\n".join(4 * DAYS), tmp_path, monkeypatch)
+    """24 entries, 300 words: the experiments and the leak are left out, and the exercises wait.
+
+    The entries are found although a space is in the lines between them, and the five small files
+    are as they were: the folds that read them say what they hold.
+    """
+    outputs = outputs_with("\n \n".join(4 * DAYS), tmp_path, monkeypatch)
     assert not [output for output in outputs if output["output_type"] == "error"]
-    printed = "".join(output.get("text", "") for output in outputs)
+    printed = " ".join("".join(output.get("text", "") for output in outputs).split())
     assert "Your model is trained and saved; only these experiments" in printed
+    assert "40 documents, here 24" in printed
     assert "Exercise 3 waits" in printed
+    letter = tmp_path / "home" / "toy_texts" / "letter.txt"
+    assert "the café is open" in letter.read_bytes().decode("cp1252")
+
+
+def test_what_a_learner_may_change_stands_in_the_settings_alone():
+    """Block, batch and folder typed again further down would keep a new value from getting there.
+
+    The table of steps an epoch compares fixed values, and one cell knows the settings as given.
+    """
+    notebook = nbformat.read(NOTEBOOKS / "08_your_own_text.ipynb", as_version=4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    [settings] = [source for source in code if "BLOCK, BATCH, EPOCHS =" in source]
+    below = code[code.index(settings) + 1 :]
+    typed = [
+        line
+        for line in "\n".join(below).splitlines()
+        if re.search(r"\b(128|512)\b|keeper_gpt2|\(4,\)|batch_size=\d", line)
+    ]
+    assert len(typed) == 2, typed
+    assert typed[0].startswith("for block, batch in ") and "== (204, 128, 4, 3)" in typed[1]
