@@ -70,12 +70,6 @@ WAITING = {
 }
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config):
-    """One more than there are cores: some of the tests wait for a browser, a network or a clock."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The slow ones first; marks for what `make check` and `make test` choose."""

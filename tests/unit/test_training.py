@@ -723,7 +723,7 @@ def test_it_is_said_where_the_validation_loss_rose(tokenizer, streams, micro_pro
     [(0.007, "That may be chance."), (0.3, "Fewer epochs, or more text, may help.")],
 )
 def test_a_rise_that_may_be_chance_gets_no_advice(capsys, rise, advice):
-    """With three seeds, lesson 05's run rose by 0.011, 0.025 and 0.063 nats a token."""
+    """With an earlier bundled model, three seeds rose by 0.011, 0.025 and 0.063 nats a token."""
     log = [{"eval_loss": 3.0, "step": 72}, {"eval_loss": 3.0 + rise, "step": 108}]
     log.append({"train_loss": 3.0, "step": 108})  # as Trainer writes it at the end
     state = TrainerState(log_history=log, best_metric=3.0, best_global_step=72, global_step=108)

@@ -44,7 +44,6 @@ PICTURES = {
         "Eight bars: the perplexity of one model on one text, computed in eight ways. They "
         "differ widely: the mean of the rows' means is the lowest, and per word the highest."
     ),
-    "e7a0002a": "Eight bars: the mean loss in each eighth of the window. The first is the longest.",
     # 08
     "08a00046": (
         "A curve: perplexity on held-out entries over the number of entries trained on. It "
