@@ -17,7 +17,7 @@ PICTURES = {
     # 03
     "df3dffb4": (
         "Three bars: the share of positions that are computed but not scored. Packing's bar is "
-        "hardly to be seen. Padded batches waste more than half, and sorted ones very little."
+        "hardly to be seen. Padded batches waste a third, and those that were sorted very little."
     ),
     # 04
     "a234ec07": (
@@ -42,18 +42,18 @@ PICTURES = {
     # 07
     "e7a00017": (
         "Eight bars: the perplexity of one model on one text, computed in eight ways. They "
-        "differ widely: the mean of the rows' means is the lowest, and per word the highest."
+        "differ widely: the mean of the lines' means is the lowest, and per word the highest."
     ),
     # 08
     "08a00046": (
-        "A curve: perplexity on held-out entries over the number of entries trained on. It "
-        "falls steeply at first, then slowly."
+        "A curve: perplexity on held-out entries over the number of words trained on. It hardly "
+        "falls at first, then more, and is still falling at the end."
     ),
     # 09
     "09a00024": (
         "Three curves: validation perplexity over the learning rate, for all weights and for "
-        "LoRA of ranks 1 and 8. All weights and rank 8 are lowest in their middle, rank 1 at its "
-        "lowest rate. LoRA's lie at higher rates, and at the highest rate that of rank 1 leaves "
-        "the others far below."
+        "LoRA of ranks 1 and 8. Each is lowest at one of its middle rates: all weights at the "
+        "lowest rate of the three, then rank 1, then rank 8. All weights come lowest, rank 8 "
+        "nearly as low. At the highest rate rank 1 is far above."
     ),
 }
