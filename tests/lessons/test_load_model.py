@@ -1,4 +1,4 @@
-"""What lesson 04 says of its baseline, in folds mostly; no cell computes it."""
+"""What lesson 04 says of its baseline; no cell beside it computes it."""
 
 import math
 import re
@@ -72,9 +72,9 @@ def test_what_counting_reaches_on_the_tokens_that_the_baseline_scores(lesson, to
     assert f"{len(scored):,} tokens, windows of 256" in lesson
     shares = np.bincount(scored) / len(scored)
     known = shares[shares > 0]
-    assert [f"{loss.perplexity(-(known * np.log(known)).sum()):.0f}"] == stated(
-        lesson, r"Even it has a perplexity of (\d+)"
-    )
+    best = f"{loss.perplexity(-(known * np.log(known)).sum()):.0f}"
+    assert [best] == stated(lesson, r"Even it has a perplexity of (\d+)")
+    assert [best] == stated(lesson, r"a model that does not can reach (\d+) at best")
     counts = np.bincount(training, minlength=len(tokenizer)) + 1
     pairs, firsts = Counter(zip(training, training[1:], strict=False)), Counter(training[:-1])
     nats = [
@@ -83,17 +83,38 @@ def test_what_counting_reaches_on_the_tokens_that_the_baseline_scores(lesson, to
         )
         for before, token in zip(validation[places - 1], scored, strict=True)
     ]
-    assert [f"{loss.perplexity(np.mean(nats)):.0f}"] == stated(
-        lesson, r"the unigram's\. That has a perplexity of (\d+)"
+    mixed = f"{loss.perplexity(np.mean(nats)):.0f}"
+    assert [mixed] == stated(lesson, r"the unigram's\. That has a perplexity of (\d+)")
+    assert [mixed] == stated(lesson, r"in the training articles reaches (\d+)")
+
+
+def test_the_loss_of_the_first_row_and_of_all(lesson, model, tokenizer, streams):
+    """The figures that the text sets side by side, and how many rows there are."""
+    training, validation = streams
+    rows = math.ceil(len(validation) / 256)
+    counts = np.bincount(training, minlength=len(tokenizer)) + 1
+    counting = -np.log(counts[validation[1:256]] / counts.sum()).mean()
+    everywhere = np.arange(len(validation)) % 256 > 0
+    counting_all = -np.log(counts[validation[everywhere]] / counts.sum()).mean()
+    first, whole = (loss.evaluate(model, part).loss for part in (validation[:256], validation))
+    found = [f"{first:.2f}", f"{counting:.2f}", str(rows), f"{counting_all:.2f}", f"{whole:.2f}"]
+    assert found == stated(
+        lesson,
+        r"on `tiny`, (\d\.\d\d) after .*?counting, .*? (\d\.\d\d)\. "
+        r"On all (\d+) rows it has (\d\.\d\d), the model (\d\.\d\d)",
     )
 
 
-def test_the_loss_of_the_first_row_and_of_all(lesson, model, streams):
-    """The two figures that the text sets side by side, and how many rows there are."""
-    rows = math.ceil(len(streams[1]) / 256)
-    first = loss.evaluate(model, streams[1][:256]).loss
-    found = [f"{first:.2f}", str(rows), f"{loss.evaluate(model, streams[1]).loss:.2f}"]
-    assert found == stated(lesson, r"on `tiny`, (\d\.\d\d) after .*?all (\d+) rows have (\d\.\d\d)")
+def test_the_three_figures_that_show_how_sure_the_model_is(lesson):
+    """The first two are those that *More: too sure* prints, the third is lesson 05's."""
+    as_it_is, halved, tuned = stated(
+        lesson,
+        r"`tiny` has .*?\*\*(\d+)\*\* as it is.*?\*\*(\d+)\*\* with each.*?\*\*(\d+)\*\* after",
+    )
+    assert f"windows of 256: as it is {as_it_is:>4}, scores halved {halved:>4}" in lesson
+    fifth = LESSONS[4].file.read_text(encoding="utf-8")
+    before, after = stated(fifth, r"perplexity ([\d.]+) before, ([\d.]+) after")
+    assert [as_it_is, tuned] == [f"{float(before):.0f}", f"{float(after):.0f}"]
 
 
 def test_it_goes_on_from_an_article_with_its_pieces(lesson, model, tokenizer):
