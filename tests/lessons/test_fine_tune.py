@@ -1,10 +1,12 @@
 """What lesson 05 shows in folds and in its script, and what it says that they print or leave."""
 
+import math
 import re
 
 import nbformat
 import pytest
 import torch
+from transformers import Trainer
 
 from helpers import data, loading, loss, profiles
 from notebooks.tools.lessons import LESSONS
@@ -29,6 +31,7 @@ def surroundings():
     return {
         "profile": profile,
         "model": model,
+        "tokenizer": tokenizer,
         "train_tokens": train_tokens,
         "validation_tokens": validation_tokens,
         "batch": torch.tensor(train_tokens[:128]).long().reshape(2, 64),
@@ -36,6 +39,17 @@ def surroundings():
         "loading": loading,
         "torch": torch,
     }
+
+
+def test_the_logarithm_by_hand_is_the_loss_of_the_helpers():
+    cells = nbformat.read(LESSONS[4].file, as_version=4).cells
+    [cell] = [cell for cell in cells if "p = probabilities[" in cell.source]
+    shown = re.findall(
+        r"p = ([\d.]+)%; -ln p = ([\d.]+), token_losses ([\d.]+)", cell.outputs[0].text
+    )
+    assert len(shown) == 2
+    for p, by_hand, given in shown:
+        assert by_hand == given == f"{-math.log(float(p) / 100):.2f}"
 
 
 def test_one_slope_by_hand(surroundings, capsys):
@@ -60,21 +74,30 @@ def test_one_text_is_harder_before_training(surroundings, capsys):
     exec(programs("Is one text harder?")[0], surroundings)
     shown = " and ".join(f"`{line}`" for line in capsys.readouterr().out.splitlines()[-2:])
     assert f"On `tiny` it prints {shown}" in prose()
+    tokens, end = surroundings["train_tokens"], surroundings["tokenizer"].eos_token_id
+    without = loss.evaluate(surroundings["model"], tokens[tokens != end], 256).loss
+    assert f"without it, that text has {without:.2f}" in prose()
 
 
-@pytest.mark.slow
-def test_the_script_trains_ends_documents_and_keeps_two_checkpoints(
-    tmp_path, monkeypatch, micro_model, tokenizer, capsys
-):
+@pytest.fixture
+def script(tmp_path, monkeypatch, micro_model, tokenizer):
+    """The lesson's script for a small model, in a folder with two texts."""
     monkeypatch.chdir(tmp_path)
     micro_model.save_pretrained("small")
     tokenizer.save_pretrained("small")
     (tmp_path / "my_texts").mkdir()
     for name, words in ("one", "The hare runs home . "), ("two", "An owl sees in the dark . "):
         (tmp_path / "my_texts" / f"{name}.txt").write_text(60 * words, encoding="utf-8")
-    script, writing = programs("## A whole run without helpers")[:2]
+    code = programs("## A whole run without helpers")[0]
+    return re.sub(r'"openai-community/gpt2", 512', '"small", 32', code)
+
+
+@pytest.mark.slow
+def test_the_script_trains_ends_documents_and_keeps_two_checkpoints(
+    script, tmp_path, tokenizer, capsys
+):
     found: dict = {}
-    exec(re.sub(r'"openai-community/gpt2", 512', '"small", 32', script), found)
+    exec(script, found)
     assert found["ids"].count(tokenizer.eos_token_id) == 2
     assert len(list((tmp_path / "my_run").glob("checkpoint-*"))) == 2
     rows = torch.tensor([row["input_ids"] for row in found["rows"][found["cut"] :]])
@@ -82,5 +105,30 @@ def test_the_script_trains_ends_documents_and_keeps_two_checkpoints(
         true = loss.token_losses(found["model"].eval(), rows).mean().item()
     assert found["trainer"].evaluate()["eval_loss"] == pytest.approx(true, rel=1e-4)
     capsys.readouterr()
-    exec(writing, {})
+    exec(programs("## A whole run without helpers")[1], {})
     assert capsys.readouterr().out.startswith("It was a dark night")
+
+
+@pytest.mark.slow
+def test_the_script_goes_on_from_the_last_whole_epoch(script, monkeypatch):
+    [go_on] = re.findall(r"To go on after a stop, write\s`(trainer\.train\(.+?\))`", prose())
+    assert "the end of the last whole epoch" in prose()
+    steps, step = [], Trainer.training_step
+
+    def until_the_second_epoch_is_begun(trainer, *args, **kwargs):
+        if trainer.state.epoch > 1:
+            raise KeyboardInterrupt
+        return step(trainer, *args, **kwargs)
+
+    def counted(trainer, *args, **kwargs):
+        steps.append(trainer.state.global_step)
+        return step(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", until_the_second_epoch_is_begun)
+    with pytest.raises(KeyboardInterrupt):
+        exec(script, {})
+    monkeypatch.setattr(Trainer, "training_step", counted)
+    found: dict = {}
+    exec(script.replace("trainer.train()", go_on), found)
+    last = found["trainer"].state.global_step
+    assert last % 3 == 0 and steps == list(range(last // 3, last))
