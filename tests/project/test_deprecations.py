@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 
 from helpers import data, generation, loading, profiles, training
 from helpers.runtime import compat
+from notebooks.tools.lessons import LESSONS
 
 LEAVING = re.compile(r"deprecat|will be removed|no longer support|future version", re.I)
 LIBRARIES = (
@@ -127,3 +128,14 @@ print(caught)
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     [printed] = notebook.cells[0].outputs
     assert printed.text == "['DeprecationWarning', 'PendingDeprecationWarning', 'FutureWarning']\n"
+
+
+def test_no_lesson_names_the_cache_in_a_call():
+    """transformers 5.24 warns of `past_key_values=`, and those before it know no `cache=`."""
+    named = [
+        (lesson.stem, cell.id)
+        for lesson in LESSONS
+        for cell in nbformat.read(lesson.file, as_version=4).cells
+        if re.search(r"\bmodel\(.*(past_key_values|cache)=", cell.source.replace("use_cache=", ""))
+    ]
+    assert named == []
