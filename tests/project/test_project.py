@@ -281,20 +281,6 @@ def test_the_model_card_states_what_the_model_reaches(tokenizer):
     assert bits_per_byte(model, tokenizer, text) == pytest.approx(stated, abs=1e-3)
 
 
-def test_a_fold_of_lesson_04_states_the_score_in_short_windows(tokenizer):
-    """No cell computes it: that would take a learner's time."""
-    from helpers import data, loading, loss, profiles
-
-    lesson = (ROOT / "notebooks" / "04_load_model.ipynb").read_text(encoding="utf-8")
-    stated = re.search(r"block=32\)\.perplexity`\. On `tiny` it is (\d+), and so lower", lesson)[1]
-    profile = profiles.choose("tiny")
-    model, _ = loading.load_base(profile)
-    _, tokens = data.prepare(profile, tokenizer)
-    found = loss.evaluate(model, tokens, block=32).perplexity
-    assert f"{found:.0f}" == stated
-    assert found < loss.evaluate(model, tokens).perplexity, "lower than with 256"
-
-
 def test_readme_and_makefile_agree():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
