@@ -75,7 +75,8 @@ def test_a_piece_is_told_in_many_ways_and_a_talk_in_its_order():
     found = {pretrain.told("The crow", piece, random) for _ in range(200)}
     assert " = The crow = \n A crow is black, and big.\n It eats seeds.\n It can fly.\n" in found
     assert " A crow is black , and big . \n It eats seeds . \n It can fly . \n" in found
-    assert any(text.index("fly") < text.index("black") for text in found if "fly" in text)
+    whole = [text for text in found if "fly" in text and "black" in text]
+    assert any(text.index("fly") < text.index("black") for text in whole)
     assert any("fly" not in text for text in found) and len(found) > 20
     talk = '"Is it black?"\n\n"Yes."\n\n"Oh."'
     found = {pretrain.told("The crow", talk, random) for _ in range(200)}
