@@ -41,7 +41,7 @@ PICTURES = {
     ),
     # 07
     "e7a00017": (
-        "Eight bars: the perplexity of one model on one text, computed in eight ways. They "
+        "Six bars: the perplexity of one model on one text, computed in six ways. They "
         "differ widely: the mean of the lines' means is the lowest, and per word the highest."
     ),
     # 08
