@@ -45,7 +45,7 @@ check: style
 
 test: style
 	$(BIN)/python -m pytest $(WORKERS) -m "not alone"
-	$(BIN)/python -m pytest -m alone tests
+	$(BIN)/python -m pytest -m alone tests/unit/test_generation.py tests/unit/test_prompt_box.py
 
 # What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
 # without comparing their outputs, since other versions word and round some of them differently.
@@ -53,7 +53,7 @@ LAX := --nbval-lax --nbval-current-env -p no:cacheprovider
 test-minimum test-newest: test-%:
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/$(PROGRAMS)/python $(PIP_INSTALL) --upgrade -r tests/environments/$*.txt
-	.venv-$*/$(PROGRAMS)/python -m pytest -o addopts="$(LAX)" --ignore tests/browser
+	.venv-$*/$(PROGRAMS)/python -m pytest $(WORKERS) -o addopts="$(LAX)" --ignore tests/browser
 
 verify-gpt2: .venv/installed
 	$(BIN)/python -m tests.verify_gpt2

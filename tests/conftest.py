@@ -1,8 +1,6 @@
 """A model small enough to train in a second, and the command line in a child process."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from helpers import profiles
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,8 +74,5 @@ def streams():
 def run(*arguments, home, typed="", timeout=600, **environment):
     """`python -m helpers ARGUMENTS` in a child process; its exit code and all it printed."""
     environment = {**os.environ, "GPT2_TUTORIAL_HOME": str(home), **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "helpers", *map(str, arguments)],
-        cwd=ROOT, env=environment, input=typed, capture_output=True, encoding="utf-8",
-        timeout=timeout,
-    )  # fmt: skip
+    command = "-m", "helpers", *arguments
+    return forked.run(command, cwd=ROOT, env=environment, text=typed, timeout=timeout)

@@ -86,8 +86,10 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
         texts, vocab_size=VOCABULARY, special_tokens=[END_OF_TEXT], show_progress=True
     )
     special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    # Without these names, transformers 4 also makes token types, and GPT-2 adds a vector for each.
+    names = ["input_ids", "attention_mask"]
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, **special
+        tokenizer_object=bpe._tokenizer, model_max_length=BLOCK, model_input_names=names, **special
     )
 
 

@@ -142,7 +142,7 @@ def why_not_opened(folder: Path, error: Exception) -> str:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         return f"{folder} has no tokenizer.json; copy it there from the model that was fine-tuned."
     reason = in_words(error) or str(error).partition("\n")[0]
-    if "mismatched" in reason:
+    if "mismatch" in str(error):
         reason = "its config.json does not fit its weights"
     return f"The model in {folder} cannot be loaded ({reason}); its files are as they were."
 

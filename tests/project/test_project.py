@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import json
 import re
 import subprocess
 import sys
@@ -261,6 +262,9 @@ def test_the_bundled_tokenizer_opens_with_older_libraries():
     settings = (ROOT / "helpers/bundled/model/tokenizer_config.json").read_text(encoding="utf-8")
     assert '"tokenizer_class": "PreTrainedTokenizerFast"' in settings, (
         "transformers 4 has no TokenizersBackend"
+    )
+    assert json.loads(settings)["model_input_names"] == ["input_ids", "attention_mask"], (
+        "transformers 4 would make token types, too, and GPT-2 adds a vector for each"
     )
 
 

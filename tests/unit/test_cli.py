@@ -25,6 +25,7 @@ from helpers.generation import LAST_SEED, Sampling, generate
 from helpers.runtime import saving
 from helpers.runtime.errors import TutorialError
 from helpers.ui import progress_bar, terminal
+from tests import forked
 from tests.conftest import ROOT, run
 from tests.unit.test_loss import by_hand
 
@@ -68,10 +69,8 @@ def test_a_short_training_changes_the_style_and_is_what_lesson_05_makes(tmp_path
     assert "Done after" in done.stdout
 
     cells = lesson_05("EPOCHS = 0.25")
-    code = subprocess.run(
-        [sys.executable, "-c", cells], cwd=ROOT / "notebooks", capture_output=True,
-        encoding="utf-8", env={**os.environ, "GPT2_TUTORIAL_HOME": str(tmp_path / "lesson")},
-    )  # fmt: skip
+    environment = {**os.environ, "GPT2_TUTORIAL_HOME": str(tmp_path / "lesson")}
+    code = forked.run(["-c", cells], cwd=ROOT / "notebooks", env=environment)
     assert code.returncode == 0, code.stderr
     script, lesson = (
         tmp_path / home / "fine_tuned_gpt2" / "model.safetensors" for home in ("script", "lesson")

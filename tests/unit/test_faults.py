@@ -8,7 +8,6 @@ import io
 import itertools
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -22,6 +21,7 @@ from helpers import loading, training
 from helpers.bundled import pretrain
 from helpers.runtime import checkpoints, files, saving
 from helpers.runtime.errors import TutorialError
+from tests import forked
 from tests.conftest import ROOT, new_micro_model
 
 CASES = int(os.environ.get("CASES", 4))
@@ -192,13 +192,10 @@ print(sum(weight.double().sum() for weight in model.parameters()).item())
 """
 
 
-def pretraining(checkpoint: Path, **options) -> subprocess.Popen:
+def pretraining(checkpoint: Path):
     """Six steps, saved after each; prints a figure of the weights at the end."""
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", STEPS, str(checkpoint)], cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, encoding="utf-8", **options,
-    )  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return forked.begin(["-u", "-c", STEPS, checkpoint], cwd=ROOT, env=environment)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of Linux and macOS")

@@ -12,13 +12,13 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from helpers.runtime.errors import TutorialError
+from tests import forked
 from tests.hub import Hub, make_others, make_repos
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,10 +47,8 @@ def python(
         "HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
     }  # fmt: skip
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env={**outside, **ours, **environment}, input=text,
-        capture_output=True, encoding="utf-8", timeout=120,
-    )  # fmt: skip
+    environment = {**outside, **ours, **environment}
+    return forked.run(arguments, cwd=ROOT, env=environment, text=text, timeout=120)
 
 
 def helpers(*arguments: str, **where):

@@ -440,7 +440,10 @@ def test_the_tokenizer_opens_with_older_libraries(go, home, tokenizer):
     go()
     told = saving.read_json(home / "model" / "tokenizer_config.json")
     assert told["tokenizer_class"] == "PreTrainedTokenizerFast", "transformers 4 has no other name"
+    inputs = ["input_ids", "attention_mask"]
+    assert told["model_input_names"] == inputs, "4 would make token types, which GPT-2 adds"
     opened = AutoTokenizer.from_pretrained(home / "model")
+    assert list(opened(" = Lighthouse")) == inputs
     text = " = Lighthouse = \n <unk> A café 🦊"
     assert opened(text)["input_ids"] == tokenizer(text)["input_ids"]
     assert opened.eos_token_id == tokenizer.eos_token_id
