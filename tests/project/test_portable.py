@@ -451,8 +451,10 @@ def test_the_other_lists_of_packages_hold_all_that_the_tests_need(name):
 
 def test_the_minimum_is_the_one_that_is_declared():
     minimum = (ROOT / "tests/environments/minimum.txt").read_text(encoding="utf-8")
+    words = "Python 3.10, transformers 4.56, datasets 4.0, peft 0.19 and ipywidgets 7.7"
     for file in ("requirements.txt", "README.md", "tests/environments/minimum.txt"):
         text = " ".join((ROOT / file).read_text(encoding="utf-8").replace("#", "").split())
-        assert "Python 3.10, transformers 4.56, datasets 4.0 and ipywidgets 7.7" in text, file
-    for name, version in (("transformers", "4.56"), ("datasets", "4.0"), ("ipywidgets", "7.7")):
+        assert words in text, file
+    declared = {"transformers": "4.56", "datasets": "4.0", "peft": "0.19", "ipywidgets": "7.7"}
+    for name, version in declared.items():
         assert re.search(rf"^{name}=={version}\.\d+\b", minimum, re.M), name
