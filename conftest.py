@@ -50,6 +50,7 @@ SLOW = (
     "test_verify test_prompt_box test_own_text test_exercises test_table test_pretrain "
     "test_deprecations test_sharing "
     "test_fake_cuda test_the_model_card_states_what_the_model_reaches "
+    "test_scale "
     "test_load_model "
     "test_ten_times_the_data_takes_no_more_memory "
     "test_what_windows_has_no_letters_for_can_be_printed_into_a_file"

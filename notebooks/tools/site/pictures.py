@@ -56,4 +56,11 @@ PICTURES = {
         "lowest rate of the three, then rank 1, then rank 8. All weights come lowest, rank 8 "
         "nearly as low. At the highest rate rank 1 is far above."
     ),
+    # 10
+    "10a00085": (
+        "Five bars, one for each GPT-2, from the smallest to the largest: the GB of its weights, "
+        "slopes, AdamW's means and one row, one after another. A line stands at nine tenths of "
+        "a T4. The three smallest end well before it. The fourth crosses it with its row, and "
+        "the largest already with its means."
+    ),
 }
