@@ -50,11 +50,10 @@ PICTURES = {
         "falls at first, then more, and is still falling at the end."
     ),
     # 09
-    "09a00024": (
-        "Three curves: validation perplexity over the learning rate, for all weights and for "
-        "LoRA of ranks 1 and 8. Each is lowest at one of its middle rates: all weights at the "
-        "lowest rate of the three, then rank 1, then rank 8. All weights come lowest, rank 8 "
-        "nearly as low. At the highest rate rank 1 is far above."
+    "09a00071": (
+        "Two curves: validation perplexity over the learning rate, for all weights and for LoRA "
+        "of rank 8. Each is lowest at one of its middle rates: all weights at the lower rate of "
+        "the two. They come a little lower than rank 8, and rise on both sides, as it does."
     ),
     # 10
     "10a00085": (
