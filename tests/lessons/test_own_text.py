@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from datetime import date
 
 import nbformat
 from nbclient import NotebookClient
@@ -74,3 +75,11 @@ def test_what_a_learner_may_change_stands_in_the_settings_alone():
     ]
     assert len(typed) == 2, typed
     assert typed[0].startswith("for block, batch in ") and "== (204, 128, 4, 3)" in typed[1]
+
+
+def test_the_day_that_the_model_invents_is_another_day():
+    notebook = nbformat.read(NOTEBOOKS / "08_your_own_text.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("Monday, 21 May 1897." in output.get("text", "") for output in outputs)
+    assert f"{date(1897, 5, 21):%A}" == "Friday"
+    assert any("21 May 1897 was a Friday" in cell.source for cell in notebook.cells)
