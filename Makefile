@@ -6,7 +6,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # On all cores. A file stays in one worker, since its tests share trainings, and cells a kernel.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help lab run check test test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
+.PHONY: help lab run check test test-figures test-minimum test-newest verify-gpt2 notebooks colab test-colab clean
 .PHONY: style site test-site
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make run        set up, and execute all lessons; the executed copies go to runs/"
 	@echo "make check      set up, and run what takes no training: before a commit"
 	@echo "make test       set up, and run everything that CI runs"
+	@echo "make test-figures  measure the figures of the folds anew, where a lesson has changed"
 	@echo "make test-minimum, test-newest"
 	@echo "                the tests with the oldest, or the newest, libraries"
 	@echo "make verify-gpt2  fetch GPT-2, fine-tune it, and write the results into README (a GPU helps)"
@@ -44,8 +45,12 @@ check: style
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not alone" tests
 
 test: style
-	$(BIN)/python -m pytest $(WORKERS) -m "not alone"
+	$(BIN)/python -m pytest $(WORKERS) -m "not alone and not figures"
 	$(BIN)/python -m pytest -m alone tests/unit/test_generation.py tests/unit/test_prompt_box.py
+
+# What stands in folds and was measured by trainings of minutes; the last digit may differ elsewhere.
+test-figures: .venv/installed
+	$(BIN)/python -m pytest $(WORKERS) -m figures tests
 
 # What is listed in tests/environments, in an environment of its own: unit tests as they are, lessons
 # without comparing their outputs, since other versions word and round some of them differently.
@@ -53,7 +58,7 @@ LAX := --nbval-lax --nbval-current-env -p no:cacheprovider
 test-minimum test-newest: test-%:
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/$(PROGRAMS)/python $(PIP_INSTALL) --upgrade -r tests/environments/$*.txt
-	.venv-$*/$(PROGRAMS)/python -m pytest $(WORKERS) -o addopts="$(LAX)" --ignore tests/browser
+	.venv-$*/$(PROGRAMS)/python -m pytest $(WORKERS) -o addopts="$(LAX)" -m "not figures" --ignore tests/browser
 
 verify-gpt2: .venv/installed
 	$(BIN)/python -m tests.verify_gpt2

@@ -87,7 +87,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("alone")
         if set(names(item)) & WAITING:
             item.add_marker(pytest.mark.flaky(reruns=1))
-        if place(item) < len(SLOW):
+        if place(item) < len(SLOW) or item.get_closest_marker("figures"):
             item.add_marker("slow")
     items.sort(key=place)
 

@@ -113,7 +113,7 @@ def test_three_slopes_that_agree_and_three_that_do_not(capsys):
     assert f"```text\n{capsys.readouterr().out}```" in prose()
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_the_plain_call_comes_near_the_real_run(surroundings, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("GPT2_TUTORIAL_HOME", str(tmp_path))
     tokens, block = surroundings["train_tokens"], surroundings["profile"].block_size
@@ -182,7 +182,7 @@ class Log(TrainerCallback):
         self.history = state.log_history
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize(
     ("rate", "validation", "pattern"),
     [

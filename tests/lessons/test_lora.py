@@ -72,7 +72,7 @@ def test_what_lora_changes_and_what_all_weights_change_too(names, prose):
         assert is_matrix != any(kind in name for kind in kinds), name
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_full_training_of_the_four_matrices_alone(names, prose):
     """A part of what LoRA is behind comes with the parameters that it leaves alone."""
     first = r"At 0.0005, the matrices alone reach ([\d.]+) and ([\d.]+) at "
@@ -86,7 +86,7 @@ def test_full_training_of_the_four_matrices_alone(names, prose):
         assert near(one, found) and near(said[2], found - names["trial"](None, 5e-4, seed))
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_the_order_in_windows_of_256(names, prose):
     """It is turned round, and frozen position vectors do not turn it back."""
     full, low = re.search(r"([\d.]+) with all weights and ([\d.]+) at rank 8. So a", prose).groups()
@@ -102,7 +102,7 @@ def test_the_order_in_windows_of_256(names, prose):
     assert near(low, score(pupil))
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_the_order_after_training_on_rows_of_256(names, cells, prose):
     full, low = re.search(r"([\d.]+) with all weights and ([\d.]+) at rank 8, at", prose).groups()
     [source] = [cell.source for cell in cells if "def learn(" in cell.source]
@@ -116,7 +116,7 @@ def test_the_order_after_training_on_rows_of_256(names, cells, prose):
         assert near(said, loss.evaluate(pupil, names["unseen"], 256).perplexity)
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_a_rate_between_two_is_as_good_for_all_weights(names, prose):
     said = re.search(r"At 0.0005, all weights reached ([\d.]+), ([\d.]+) and ([\d.]+) at", prose)
     ahead = re.search(r"At 0.0005, they are ahead by ([\d.]+) to ([\d.]+\d)\.", prose).groups()
@@ -128,7 +128,7 @@ def test_a_rate_between_two_is_as_good_for_all_weights(names, prose):
     assert near(ahead[0], min(gaps)) and near(ahead[1], max(gaps))
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize("rank", [1, 64])
 def test_the_other_ranks(names, prose, rank):
     row = re.search(rf"\| {rank} \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", prose).groups()
