@@ -4,7 +4,6 @@ import copy
 import re
 import sys
 
-import nbformat
 import pytest
 import torch
 
@@ -12,25 +11,16 @@ from helpers import data, lora, loss, plots
 from notebooks.tools.lessons import chosen
 from tests.lessons.test_lessons import code_cells, load
 
+LESSON = "09"
+
 
 def test_the_short_runs_are_scored_in_windows_as_long_as_their_rows():
     """In windows of 256, models that had read rows of 128 came out in the wrong order: LoRA led."""
-    [lesson] = chosen(["09"])
+    [lesson] = chosen([LESSON])
     code = "\n".join("".join(cell["source"]) for cell in code_cells(load(lesson)))
     [row] = set(re.findall(r"^rows = .*Blocks\(train_tokens, (\w+)\)", code, re.M))
     assert set(re.findall(r"loss\.evaluate\(\w+, unseen, ([\w.]+)\)", code)) == {row}
     assert set(re.findall(r"loss\.nats_gained\([^)]*?, (\d+)\)", code)) == {row}
-
-
-@pytest.fixture(scope="module")
-def cells():
-    [lesson] = chosen(["09"])
-    return nbformat.read(lesson.file, as_version=4).cells
-
-
-@pytest.fixture(scope="module")
-def prose(cells):
-    return " ".join(" ".join(c.source for c in cells if c.cell_type == "markdown").split())
 
 
 @pytest.fixture(scope="module")

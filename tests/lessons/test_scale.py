@@ -5,23 +5,12 @@ import re
 import sys
 
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
 import torch
 
 from helpers import lora, plots
-from notebooks.tools.lessons import chosen
 
-
-@pytest.fixture(scope="module")
-def cells():
-    [lesson] = chosen(["10"])
-    return nbformat.read(lesson.file, as_version=4).cells
-
-
-@pytest.fixture(scope="module")
-def prose(cells):
-    return " ".join(" ".join(c.source for c in cells if c.cell_type == "markdown").split())
+LESSON = "10"
 
 
 @pytest.fixture(scope="module")
